@@ -1,0 +1,63 @@
+# Two commands to start from: `make serve` and `make test`. Everything else is listed by `make help`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-recordings soak check format lock bench catalogue clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Farebox needs Python 3.11 or newer; say PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv .venv
+
+.venv/serve.stamp: requirements/serve.txt pyproject.toml | $(BIN)/python
+	@echo "Installing Farebox (a minute, the first time) …"
+	$(PIP) install --require-hashes -r requirements/serve.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what the tests need (a minute or two, the first time) …"
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ .venv/serve.stamp
+
+serve: .venv/serve.stamp ## install into .venv and run the gateway (ARGS="--port 4000")
+	@exec $(BIN)/farebox up $(ARGS)
+
+test: .venv/dev.stamp ## run every test but the long ones
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak" $(ARGS)
+
+test-recordings: .venv/dev.stamp ## run the tests over recorded provider traffic alone (FAREBOX_RECORDINGS=DIR)
+	$(BIN)/python -m pytest -m recordings $(ARGS)
+
+soak: .venv/dev.stamp ## the long kill and endurance runs
+	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+
+check: .venv/dev.stamp ## format, lint, types, layers, tidiness
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q tests/house
+
+format: .venv/dev.stamp ## put the code into the house's form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: .venv/dev.stamp ## make the locks anew from pyproject.toml (needs uv)
+	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml requirements/build.in --extra sandbox -o requirements/serve.txt
+	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml requirements/build.in --extra sandbox --group dev -o requirements/dev.txt
+
+catalogue: .venv/dev.stamp ## refresh the release's price data from genai-prices
+	$(BIN)/farebox catalogue import
+
+bench: .venv/dev.stamp ## CPU a request beside nginx in the same run (a measurement, not a test)
+	$(BIN)/python bench/run.py $(ARGS)
+
+clean: ## remove the environment and caches
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis dist

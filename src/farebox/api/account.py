@@ -1,0 +1,116 @@
+"""What a key can learn about its own account: money, limits, and the receipts of its calls. Nothing of anyone else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from farebox.api.visit import Visit
+from farebox.billing.receipts import Receipts
+from farebox.core.errors import Fault, Kind
+from farebox.core.money import write_nano
+from farebox.gateway.admit import authenticate, check_grant
+from farebox.gateway.call import Grant
+from farebox.gateway.house import House
+
+PAGE_MOST = 100
+
+
+def _raw(nano: int) -> msgspec.Raw:
+    return msgspec.Raw(write_nano(nano).encode())
+
+
+class AccountSurfaces:
+    """The account surfaces."""
+
+    def __init__(self, house: House, receipts: Receipts) -> None:
+        self._house = house
+        self._receipts = receipts
+
+    async def credits(self, visit: Visit) -> None:
+        """`GET …/credits`: AICredits' balance and OpenRouter's totals in one object."""
+        grant = self._admit(visit)
+        wallet = self._receipts.wallet(grant.account.id)
+        visit.answer(
+            {
+                "object": "credits",
+                "balance": _raw(wallet.balance_nano - wallet.held_nano),
+                "held": _raw(wallet.held_nano),
+                "currency": wallet.currency,
+                "data": {
+                    "total_credits": _raw(wallet.balance_nano + wallet.spent_nano),
+                    "total_usage": _raw(wallet.spent_nano),
+                },
+            }
+        )
+
+    async def key(self, visit: Visit) -> None:
+        """`GET …/key`: OpenRouter's description of the key that asks."""
+        grant = self._admit(visit)
+        now_us = self._house.clock.now_us()
+        spent = await asyncio.to_thread(self._receipts.spent_by_key, grant.key.id, grant.account.id, now_us)
+        visit.answer(
+            {
+                "data": {
+                    "label": grant.key.name or grant.key.hint,
+                    "limit": None,
+                    "limit_remaining": None,
+                    "limit_reset": None,
+                    "usage": _raw(spent.ever_nano),
+                    "usage_daily": _raw(spent.day_nano),
+                    "usage_weekly": _raw(spent.week_nano),
+                    "usage_monthly": _raw(spent.month_nano),
+                    "is_free_tier": grant.plan.name == "free",
+                    "plan": grant.plan.name,
+                    "expires_at": grant.key.expires_us and grant.key.expires_us // 1_000_000,
+                    "rate_limit": {"requests": grant.plan.chat_rpm, "interval": "1m"},
+                }
+            }
+        )
+
+    async def generation(self, visit: Visit) -> None:
+        """`GET …/generation?id=`: one call in OpenRouter's form; takes the call's id or a reply's."""
+        grant = self._admit(visit)
+        row = self._receipts.find(grant.account.id, visit.query("id") or "")
+        if row is None:
+            raise _no_request()
+        visit.answer({"data": self._receipts.generation(row)})
+
+    async def requests(self, visit: Visit) -> None:
+        """`GET …/requests`: the account's calls, newest first; `before` and `limit` page through them."""
+        grant = self._admit(visit)
+        limit = visit.query("limit") or "20"
+        if not limit.isdigit() or not 1 <= int(limit) <= PAGE_MOST:
+            raise Fault(
+                Kind.BAD_REQUEST, f"limit must be a whole number from 1 to {PAGE_MOST}.", param="limit"
+            )
+        rows = self._receipts.page(grant.account.id, before=visit.query("before"), limit=int(limit) + 1)
+        shown = rows[: int(limit)]
+        visit.answer(
+            {
+                "object": "list",
+                "data": [self._receipts.summary(row) for row in shown],
+                "has_more": len(rows) > len(shown),
+            }
+        )
+
+    async def request(self, visit: Visit) -> None:
+        """`GET …/requests/{id}`: the receipt."""
+        grant = self._admit(visit)
+        row = self._receipts.find(grant.account.id, visit.rest)
+        if row is None:
+            raise _no_request()
+        visit.answer(self._receipts.receipt(row))
+
+    def _admit(self, visit: Visit) -> Grant:
+        grant = visit.grant = authenticate(visit.secret(), self._house, counts=False)
+        visit.headers += grant.headers
+        check_grant(grant, visit.profile, self._house)
+        return grant
+
+
+def _no_request() -> Fault:
+    return Fault(
+        Kind.NOT_FOUND, "There is no such request of this account.", param="id", code="request_not_found"
+    )

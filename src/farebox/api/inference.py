@@ -1,0 +1,80 @@
+"""The one handler behind every surface that asks a model."""
+
+from __future__ import annotations
+
+import asyncio
+
+from farebox.api.http import Request
+from farebox.api.visit import Visit
+from farebox.core.errors import Fault, Kind
+from farebox.dialects.dialect import Dialect
+from farebox.gateway.admit import authenticate, check_grant
+from farebox.gateway.call import Call
+from farebox.gateway.house import House
+from farebox.gateway.serve import serve
+
+
+class Inference:
+    """Opens calls of one dialect and serves them."""
+
+    def __init__(self, house: House, dialect: Dialect, in_flight: asyncio.Semaphore) -> None:
+        self._house = house
+        self._dialect = dialect
+        self._in_flight = in_flight
+
+    async def handle(self, visit: Visit) -> None:
+        """Admit the caller, check the request, serve the call."""
+        house, profile = self._house, visit.profile
+        grant = visit.grant = authenticate(visit.secret(), house, counts=True)
+        visit.headers += grant.headers
+        check_grant(grant, profile, house)
+        if self._in_flight.locked():
+            raise Fault(
+                Kind.OVERLOADED,
+                "This server has too many calls in flight. Try again shortly.",
+                retry_after_s=1,
+            )
+        check_body(visit.request)
+        call = self._open(visit)
+        async with self._in_flight:
+            settlement = await serve(call, house, visit.exchange)
+        visit.row = settlement.row
+
+    def _open(self, visit: Visit) -> Call:
+        """Read the head of the body, and keep the bytes."""
+        head = self._dialect.read_head(visit.request.body)
+        if visit.profile.needs_system and not head.has_system:
+            raise Fault(
+                Kind.BAD_REQUEST,
+                "messages must include a system or developer message. Add one, such as"
+                ' {"role": "system", "content": "You are a concise assistant."}.',
+                param="messages",
+                code="missing_system_message",
+            )
+        assert visit.grant is not None
+        return Call(
+            id=visit.id,
+            profile=visit.profile,
+            dialect=self._dialect,
+            body=visit.request.body,
+            head=head,
+            grant=visit.grant,
+            began_us=visit.began_us,
+            began_s=visit.began_s,
+            headers=visit.headers,
+        )
+
+
+def check_body(request: Request) -> None:
+    """Refuse what was not read, and what is not JSON as it is written; in that order."""
+    if request.too_large:
+        raise Fault(Kind.TOO_LARGE, "The request body is larger than this server accepts. Send less at once.")
+    if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Fault(Kind.WRONG_MEDIA, "Compressed request bodies are not accepted. Send the JSON as it is.")
+    kind, _, parameters = request.headers.get(b"content-type", b"application/json").lower().partition(b";")
+    kind = kind.strip()
+    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        raise Fault(Kind.WRONG_MEDIA, "The request body must be JSON: send content-type: application/json.")
+    charset = parameters.strip().removeprefix(b"charset=").strip(b'"')
+    if parameters.strip() and charset not in (b"utf-8", b"utf8", b"us-ascii"):
+        raise Fault(Kind.WRONG_MEDIA, "The request body must be in UTF-8.")

@@ -1,0 +1,148 @@
+"""The stock: which providers can be reached and which models can be sold, from settings or by discovery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+
+import msgspec
+
+from farebox.config.settings import Model, Settings
+from farebox.config.settings import Provider as ProviderSettings
+from farebox.core.rates import Rates
+from farebox.dialects import DIALECTS
+from farebox.gateway.call import Provider
+from farebox.providers.catalogue import SANDBOX, Catalogue, build_catalogue
+from farebox.providers.discovery import FoundEngine, FoundKey, discover_by_key, discover_local
+from farebox.providers.http1.client import HttpUpstream
+from farebox.providers.http1.proxy import read_proxies
+from farebox.providers.listing import Listing, RouteRow, load_release
+from farebox.providers.rows import ProviderRow, load_providers
+from farebox.providers.sandbox.upstream import Sandbox
+from farebox.providers.upstream import Endpoint, TimeLimits, Upstream
+
+SANDBOX_DELAY_S = 0.01  # Between two chunks, so that a stream looks alive.
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a start without a configuration file found by itself."""
+
+    keys: tuple[FoundKey, ...] = ()
+    engines: tuple[FoundEngine, ...] = ()
+
+
+class Stock(msgspec.Struct, frozen=True):
+    """Providers and models."""
+
+    catalogue: Catalogue
+    providers: Mapping[str, Provider]
+    upstreams: tuple[Upstream, ...]
+    sandbox: bool
+
+
+async def discover(settings: Settings, environment: Mapping[str, str]) -> Found:
+    """Look around, unless a configuration file says what there is."""
+    if settings.from_file:
+        return Found()
+    rows = load_providers()
+    local = is_loopback(settings.server.host)
+    engines = await discover_local(rows, skip_ports={settings.server.port}) if local else ()
+    return Found(discover_by_key(environment, rows), engines)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reachable from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def take_stock(settings: Settings, found: Found, environment: Mapping[str, str]) -> Stock:
+    """Providers and catalogue. With no provider at all, on loopback, the sandbox answers every id."""
+    rows = {row.name: row for row in load_providers()}
+    upstream = HttpUpstream(read_proxies(environment))
+    providers = {
+        provider.name: _configured(provider, rows.get(provider.name), upstream)
+        for provider in settings.providers
+    }
+    for key in found.keys:
+        providers[key.row.name] = _provider(key.row, upstream, key.api_key)
+    for engine in found.engines:
+        providers[engine.row.name] = _provider(engine.row, upstream, None)
+    sandbox = not providers and is_loopback(settings.server.host)
+    upstreams: list[Upstream] = [upstream]
+    if sandbox:
+        stand_in = Sandbox(SANDBOX_DELAY_S)
+        upstreams.append(stand_in)
+        providers[SANDBOX] = Provider(Endpoint(SANDBOX, ""), stand_in, DIALECTS["openai_chat"], sandbox=True)
+    configured = [_listing(model) for model in settings.models]
+    listings = [*configured, *_engine_listings(found.engines)]
+    catalogue = build_catalogue(_with_fx(load_release(), settings), listings, set(providers), sandbox=sandbox)
+    return Stock(catalogue, providers, tuple(upstreams), sandbox)
+
+
+def _with_fx(release: Iterable[Listing], settings: Settings) -> list[Listing]:
+    """The release's listings whose costs this deployment can exchange into its currency."""
+    wallet = settings.wallet
+    known = {wallet.currency, *wallet.fx_nano}
+    return [row for row in release if row.cost is None or row.cost.currency in known]
+
+
+def _configured(provider: ProviderSettings, row: ProviderRow | None, upstream: Upstream) -> Provider:
+    limits = TimeLimits(
+        connect_s=provider.connect_timeout_s,
+        first_byte_s=provider.first_byte_timeout_s,
+        idle_s=provider.idle_timeout_s,
+        total_s=provider.total_timeout_s,
+        stream_total_s=provider.stream_total_timeout_s,
+    )
+    endpoint = Endpoint(
+        provider.name,
+        provider.base_url,
+        provider.api_key,
+        auth_header=row.auth_header if row else "authorization",
+        headers=tuple(provider.headers.items()),
+        limits=limits,
+    )
+    return Provider(endpoint, upstream, DIALECTS[provider.dialect], keep_alive_s=provider.keep_alive_s)
+
+
+def _provider(row: ProviderRow, upstream: Upstream, api_key: str | None) -> Provider:
+    endpoint = Endpoint(row.name, row.base_url, api_key, auth_header=row.auth_header)
+    return Provider(endpoint, upstream, DIALECTS[row.dialect])
+
+
+def _listing(model: Model) -> Listing:
+    return Listing(
+        id=model.id,
+        kind=model.kind,
+        name=model.name or "",
+        context_window=model.context_window,
+        max_output=model.max_output,
+        cost=model.cost,
+        price=model.price,
+        aliases=tuple(model.aliases),
+        routes=tuple(
+            RouteRow(route.provider, route.model, route.order, route.weight, route.cost)
+            for route in model.routes
+        ),
+    )
+
+
+def _engine_listings(engines: Iterable[FoundEngine]) -> list[Listing]:
+    """A local engine's models, free: electricity is not metered here."""
+    free = Rates("USD", input=0, output=0)
+    return [
+        Listing(
+            id=f"{engine.row.name}/{model.replace('/', '-')}",
+            kind="chat",
+            name=model,
+            price=None,
+            cost=free,
+            aliases=(model,) if "/" not in model else (),
+            routes=(RouteRow(engine.row.name, model),),
+        )
+        for engine in engines
+        for model in engine.models
+    ]

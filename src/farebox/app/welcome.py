@@ -1,0 +1,91 @@
+"""Welcome: what a start prints, and what a first start makes: the administrator's link and a first key to try."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from farebox.accounts.accounts import create_account
+from farebox.accounts.administrators import has_administrator, new_link
+from farebox.accounts.keys import mint_key
+from farebox.accounts.plans import DEFAULT_PLAN
+from farebox.app.office import Office
+from farebox.app.stock import Stock, is_loopback
+from farebox.core.money import write_nano
+from farebox.core.rates import CHAT
+from farebox.ledger.books import Move, move
+from farebox.ledger.rules import TransferKind
+from farebox.providers.catalogue import SANDBOX
+from farebox.store.database import Transaction
+
+LINK_VARIABLE = "FAREBOX_ADMIN_LINK"
+FIRST_ACCOUNT = "first"
+FIRST_MODEL = "openai/gpt-4o-mini"
+
+
+def check_bind(office: Office, environment: Mapping[str, str]) -> None:
+    """Refuse a public address before there is an administrator: whoever came first would be it."""
+    host = office.settings.server.host
+    if is_loopback(host) or environment.get(LINK_VARIABLE) == "1":
+        return
+    with office.database.read() as view:
+        if not has_administrator(view):
+            raise ValueError(
+                f"{host} is a public address and there is no administrator yet: start once on 127.0.0.1 and use the link,"
+                f" or set {LINK_VARIABLE}=1 to have it printed here"
+            )
+
+
+class Welcome(msgspec.Struct):
+    """The lines of one start."""
+
+    url: str
+    link: str | None = None
+    key: str | None = None
+    credit: str = ""
+
+    @classmethod
+    def prepare(cls, office: Office, url: str, *, terminal: bool) -> Welcome:
+        """Make what a first start needs; a key is made for a terminal alone, where only its owner reads it."""
+        welcome = cls(url)
+        with office.database.transaction() as work:
+            if not has_administrator(work):
+                welcome.link = f"{url}/setup?token={new_link(work, office.clock.now_us())}"
+            if terminal and office.new:
+                welcome._first_key(office, work)
+        return welcome
+
+    def _first_key(self, office: Office, work: Transaction) -> None:
+        wallet, now_us = office.settings.wallet, office.clock.now_us()
+        self.credit = f"{write_nano(wallet.starter_credit_nano)} {wallet.currency}"
+        account = create_account(
+            work, FIRST_ACCOUNT, plan=DEFAULT_PLAN, currency=wallet.currency, now_us=now_us
+        )
+        _, self.key = mint_key(work, office.ids, account_id=account.id, name="first", now_us=now_us)
+        if wallet.starter_credit_nano:
+            grant, amount = TransferKind.GRANT, wallet.starter_credit_nano
+            move(work, Move(office.ids.new(), account.id, grant, amount, wallet.currency, "starter", now_us))
+
+    def say(self, stock: Stock) -> None:
+        """Print the welcome."""
+        print(f"Farebox is ready on {self.url}", flush=True)
+        names = ", ".join(name for name in stock.providers if name != SANDBOX)
+        print(f"Providers: {names or 'none, so the sandbox answers every model (marked x-sandbox: true)'}")
+        if self.link:
+            print(f"Create the administrator (once, within a day): {self.link}")
+        if self.key:
+            print(f"A first key with {self.credit} of credit, shown only now: {self.key}\nTry it:")
+            print(
+                f"  curl {self.url}/v1/chat/completions -H 'Authorization: Bearer {self.key}'"
+                f" -H 'Content-Type: application/json'"
+                f' -d \'{{"model": "{_first_model(stock)}", "messages": [{{"role": "user", "content": "Hello!"}}]}}\''
+            )
+        print(end="", flush=True)
+
+
+def _first_model(stock: Stock) -> str:
+    """A chat model that is for sale here."""
+    if stock.catalogue.find(FIRST_MODEL) is not None:
+        return FIRST_MODEL
+    return next((listing.id for listing in stock.catalogue.listings if listing.kind == CHAT), FIRST_MODEL)

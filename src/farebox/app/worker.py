@@ -1,0 +1,191 @@
+"""A worker: one process with one loop that answers calls, from its start to the end of its drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+from farebox.accounts.directory import Directory
+from farebox.accounts.keys import note_use
+from farebox.api.account import AccountSurfaces
+from farebox.api.front import Front
+from farebox.api.health import Health
+from farebox.api.http import Connection, Server
+from farebox.api.metrics import Metrics
+from farebox.api.observe import AccessLog, Observer
+from farebox.api.router import Router
+from farebox.api.setup import Setup
+from farebox.app.duties import Duties, Duty
+from farebox.app.office import Office, plans_of, price_list
+from farebox.app.stock import Stock
+from farebox.app.surfaces import surfaces
+from farebox.billing.receipts import Receipts
+from farebox.billing.wallet import Wallets
+from farebox.gateway.house import House
+from farebox.ledger.books import Op, Result, apply_batch
+from farebox.ledger.check import check_books
+from farebox.ledger.owners import OwnerLock, register, retire, sweep_dead
+from farebox.limits.windows import Windows
+from farebox.store.writer import GroupCommit
+
+log = logging.getLogger("farebox")
+FOLLOW_S = 0.3  # A revoked key must be refused everywhere within a second.
+SWEEP_S = 0.5
+FLUSH_S = 0.5
+NOTE_USE_S = 20.0
+CHECKPOINT_S = 2.0
+CHECK_BOOKS_S = 3600.0
+BODY_MB = 1 << 20
+BACKLOG = 2048
+POLL_S = 0.02
+ABORT_S = 5.0  # For aborted calls to settle.
+
+
+async def run_worker(worker: Worker, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Answer calls until SIGTERM or SIGINT, then drain; a second signal ends the patience."""
+    loop = asyncio.get_running_loop()
+    stop, now = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: (now if stop.is_set() else stop).set())
+    await worker.start(listening)
+    ready()
+    await stop.wait()
+    await worker.stop(now)
+
+
+class Worker:
+    """Everything one process answers with."""
+
+    def __init__(self, office: Office, stock: Stock, *, top_up_url: str) -> None:
+        settings = office.settings
+        self.office = office
+        self.stock = stock
+        self._lock = OwnerLock(office.owners_folder, office.ids.new())
+        register(office.database, self._lock.owner, office.clock.now_us())
+        sweep_dead(office.database, office.owners_folder, living=self._lock.owner)
+        self._commit: GroupCommit[Op, Result] = GroupCommit(office.database, apply_batch)
+        self.house = House(
+            clock=office.clock,
+            ids=office.ids,
+            directory=Directory(office.database),
+            plans=plans_of(settings),
+            windows=Windows(office.windows_file),
+            catalogue=stock.catalogue,
+            providers=stock.providers,
+            prices=price_list(settings),
+            wallets=Wallets(self._commit, owner=self._lock.owner, clock=office.clock),
+            top_up_url=top_up_url,
+            reset_as_duration=settings.server.rate_limit_reset == "duration",
+        )
+        self._save_prices()
+        self._log = None if settings.server.access_log == "off" else AccessLog(settings.server.access_log)
+        self._observer = Observer(self._log)
+        # One process needs no shared store beside it; the in-process one answers for Redis (design of the API).
+        self._health = Health({"db": office.database.ping, "redis": lambda: None})
+        self.server = self._build_server()
+
+    async def start(self, listening: socket.socket) -> None:
+        """Begin to answer calls."""
+        loop = asyncio.get_running_loop()
+        self.server.start()
+        self._acceptor = await loop.create_server(
+            lambda: Connection(self.server), sock=listening, backlog=BACKLOG
+        )
+        self._duties = Duties(self._list_duties())
+
+    async def stop(self, now: asyncio.Event) -> None:
+        """Drain: not ready from here on, no new connections; what runs may finish, until `now` or its time is up."""
+        self._health.draining = True
+        self._acceptor.close()
+        self.server.drain()
+        await self._finish_calls(now)
+        await self._duties.stop()
+        await self.house.wallets.drain()
+        self.server.close()
+        for upstream in self.stock.upstreams:
+            await upstream.close()
+        self._commit.close()
+        self._note_use()
+        retire(self.office.database, self._lock.owner)
+        self._lock.release()
+        self.house.windows.close()
+        if self._log is not None:
+            self._log.close()
+        self.office.close()
+
+    async def _finish_calls(self, now: asyncio.Event) -> None:
+        if not await self._idle_within(self.office.settings.server.drain_s, now):
+            self.server.abort()  # Each running call ends with a typed error, and is settled.
+            await self._idle_within(ABORT_S, asyncio.Event())
+
+    async def _idle_within(self, patience_s: float, now: asyncio.Event) -> bool:
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + patience_s
+        while self.server.in_flight and loop.time() < end_s and not now.is_set():
+            await asyncio.sleep(POLL_S)
+        return not self.server.in_flight
+
+    def _build_server(self) -> Server:
+        office, house = self.office, self.house
+        limits = office.settings.server
+        front = Front(self._observer, house)
+        server = Server(front, body_limit=limits.body_limit_mb * BODY_MB)
+        receipts = Receipts(office.database, office.settings.wallet.time_zone)
+        metrics = Metrics(
+            server, self._observer, house.wallets.counts, self._commit.counts, access=limits.metrics
+        )
+        account = AccountSurfaces(house, receipts)
+        setup = Setup(office.database, office.clock)
+        table = surfaces(house, account, self._health, metrics, setup, max_in_flight=limits.max_in_flight)
+        front.open(Router(table, limits.hosts))
+        return server
+
+    def _save_prices(self) -> None:
+        """Make every price this deployment can charge, and write down those that are new."""
+        house, prices = self.house, self.house.prices
+        markups = {plan.markup_nano for plan in house.plans.values()}
+        for listing in house.catalogue.listings:
+            for markup_nano in markups:
+                prices.price(listing.id, listing.cost, listing.price, markup_nano)
+            for route in listing.routes:
+                prices.cost(listing.id, route.provider, route.cost or listing.cost)
+        with self.office.database.transaction() as work:
+            prices.save(work, self.office.clock.now_us())
+
+    def _list_duties(self) -> list[Duty]:
+        office = self.office
+        duties = [
+            Duty("follow changes", FOLLOW_S, self.house.directory.refresh),
+            Duty("sweep dead owners", SWEEP_S, self._sweep, in_thread=True),
+            Duty("checkpoint", CHECKPOINT_S, office.database.checkpoint, in_thread=True),
+            Duty("note key use", NOTE_USE_S, self._note_use, in_thread=True),
+            Duty("check books", CHECK_BOOKS_S, self._check_books, in_thread=True),
+        ]
+        if self._log is not None:
+            duties.append(Duty("write the access log", FLUSH_S, self._log.flush))
+        return duties
+
+    def _sweep(self) -> None:
+        voided = sweep_dead(self.office.database, self.office.owners_folder, living=self._lock.owner)
+        if voided:
+            log.warning("voided %d holds of a worker that died", voided)
+
+    def _note_use(self) -> None:
+        used, self.house.directory.used_us = self.house.directory.used_us, {}
+        if used:
+            with self.office.database.transaction() as work:
+                note_use(work, used)
+
+    def _check_books(self) -> None:
+        report = check_books(self.office.database)
+        for breach in report.breaches:
+            log.error(
+                "the books are broken: %s: %s has %s, not %s",
+                breach.rule,
+                breach.row,
+                breach.found,
+                breach.expected,
+            )

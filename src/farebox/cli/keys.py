@@ -1,0 +1,148 @@
+"""`farebox keys`: API keys of accounts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from farebox.accounts.accounts import Account, create_account, find_account, get_account, read_accounts
+from farebox.accounts.keys import Key, end_key, find_key, mint_key, read_keys
+from farebox.accounts.plans import DEFAULT_PLAN
+from farebox.app.office import Office, plans_of
+from farebox.cli.options import DEFAULT_DATA, Config, Data, opened
+from farebox.cli.table import new_table, print_table
+from farebox.cli.times import write_time
+from farebox.core.money import parse_nano
+from farebox.ledger.books import Move, move
+from farebox.ledger.rules import TransferKind
+from farebox.store.database import Transaction
+
+app = App(name="keys", help="Make, list, rotate and revoke API keys.")
+OVERLAP_S = 86_400
+
+
+@app.command
+def create(
+    *,
+    account: Annotated[str, Parameter(help="Whose key it is; the account is made if it is new.")],
+    plan: Annotated[str | None, Parameter(help="The plan of a new account.")] = None,
+    credit: Annotated[
+        str | None, Parameter(help="Instead of the starter credit; a grant if the account exists.")
+    ] = None,
+    name: Annotated[str, Parameter(help="A label to recognise the key by.")] = "",
+    quiet: Annotated[bool, Parameter(negative="", help="Print the key and nothing else.")] = False,
+    data: Data = DEFAULT_DATA,
+    config: Config = None,
+) -> None:
+    """Make a key. It is shown once, here."""
+    with opened(data, config) as office:
+        if plan is not None and plan not in plans_of(office.settings):
+            raise ValueError(f"there is no plan {plan!r}; there are {', '.join(plans_of(office.settings))}")
+        granted = None if credit is None else _amount(credit)
+        with office.database.transaction() as work:
+            owner = _account(work, office, account, plan, granted)
+            key, secret = mint_key(
+                work, office.ids, account_id=owner.id, name=name, now_us=office.clock.now_us()
+            )
+    if quiet:
+        print(secret)
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"Key {key.public_id} of account {owner.name} ({owner.plan}). It is shown only now:\n\n  {secret}\n"
+    )
+
+
+@app.command(name="list")
+def list_keys(*, account: str | None = None, data: Data = DEFAULT_DATA, config: Config = None) -> None:
+    """List keys, without their secrets."""
+    with opened(data, config) as office, office.database.read() as view:
+        owners = {one.id: one for one in read_accounts(view)}
+        chosen = None if account is None else get_account(view, account).id
+        keys = [key for key in read_keys(view) if chosen in (None, key.account_id)]
+        now_us = office.clock.now_us()
+    table = new_table("id", "account", "key", "name", "state", "created", "last used")
+    for key in keys:
+        state = "active" if key.usable_at(now_us) else "revoked"
+        used = write_time(key.last_used_us) if key.last_used_us else "never"
+        table.add_row(
+            key.public_id,
+            owners[key.account_id].name,
+            key.hint,
+            key.name,
+            state,
+            write_time(key.created_us),
+            used,
+        )
+    print_table(table)
+
+
+@app.command
+def revoke(key: str, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> None:
+    """Revoke a key, named by its id, its label or itself; every worker refuses it within a second."""
+    with opened(data, config) as office, office.database.transaction() as work:
+        found = _key(work, key)
+        end_key(work, found, office.clock.now_us())
+    print(f"Revoked {found.hint}.")
+
+
+@app.command
+def rotate(
+    key: str,
+    /,
+    *,
+    overlap_s: Annotated[int, Parameter(help="How long the old key stays good, in seconds.")] = OVERLAP_S,
+    quiet: Annotated[bool, Parameter(negative="", help="Print the new key and nothing else.")] = False,
+    data: Data = DEFAULT_DATA,
+    config: Config = None,
+) -> None:
+    """Make a key in the place of another, which stays good for an overlap."""
+    if overlap_s < 0:
+        raise ValueError("the overlap cannot be negative")
+    with opened(data, config) as office, office.database.transaction() as work:
+        now_us = office.clock.now_us()
+        old = _key(work, key)
+        if not old.usable_at(now_us):
+            raise ValueError(f"{old.hint} is revoked already; create a key instead")
+        _, secret = mint_key(work, office.ids, account_id=old.account_id, name=old.name, now_us=now_us)
+        end_key(work, old, now_us + overlap_s * 1_000_000)
+    print(
+        secret
+        if quiet
+        else f"{old.hint} is good for {overlap_s} s more. The new key, shown only now:\n\n  {secret}\n"
+    )
+
+
+def _account(work: Transaction, office: Office, name: str, plan: str | None, granted: int | None) -> Account:
+    wallet, now_us = office.settings.wallet, office.clock.now_us()
+    account = find_account(work, name)
+    if account is None:
+        account = create_account(
+            work, name, plan=plan or DEFAULT_PLAN, currency=wallet.currency, now_us=now_us
+        )
+        granted = wallet.starter_credit_nano if granted is None else granted
+    elif plan not in (None, account.plan):
+        raise ValueError(f"account {name!r} is on the plan {account.plan!r} already")
+    if granted:
+        grant = Move(
+            office.ids.new(), account.id, TransferKind.GRANT, granted, wallet.currency, "credit", now_us
+        )
+        if not move(work, grant):
+            raise ValueError("the credit is more than the ledger can hold")
+    return account
+
+
+def _amount(text: str) -> int:
+    nano = parse_nano(text)
+    if nano < 0:
+        raise ValueError("credit cannot be negative; use farebox wallet credit for a correction")
+    return nano
+
+
+def _key(work: Transaction, name: str) -> Key:
+    key = find_key(work, name)
+    if key is None:
+        raise ValueError("there is no such key; farebox keys list shows their ids")
+    return key

@@ -1,0 +1,95 @@
+"""`farebox wallet`: credit by hand, and statements."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import msgspec
+from cyclopts import App, Parameter
+
+from farebox.accounts.accounts import get_account
+from farebox.billing.statements import Entry, entries
+from farebox.cli.options import DEFAULT_DATA, Config, Data, opened
+from farebox.cli.table import new_table, print_table
+from farebox.cli.times import write_time
+from farebox.core.money import parse_nano, write_nano
+from farebox.ledger.books import Move, move
+from farebox.ledger.rules import TransferKind
+
+app = App(name="wallet", help="Credit wallets by hand and read their statements.")
+
+
+@app.command
+def credit(
+    account: str,
+    amount: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="In the wallet's currency; negative is a correction.")
+    ],
+    /,
+    *,
+    reason: Annotated[str | None, Parameter(help="Why; it stands on the statement.")] = None,
+    data: Data = DEFAULT_DATA,
+    config: Config = None,
+) -> None:
+    """Put money into a wallet, or take it out: a top-up, or if negative a correction."""
+    change = parse_nano(amount)
+    if change == 0:
+        raise ValueError("the amount is zero")
+    kind = TransferKind.TOP_UP if change > 0 else TransferKind.CORRECTION
+    with opened(data, config) as office, office.database.transaction() as work:
+        owner, currency = get_account(work, account), office.settings.wallet.currency
+        transfer = Move(office.ids.new(), owner.id, kind, change, currency, reason, office.clock.now_us())
+        if not move(work, transfer):
+            raise ValueError(f"the wallet of {account} has less than {write_nano(-change)} {currency} free")
+        row = work.one("SELECT balance FROM wallets WHERE account_id = ?", owner.id)
+    assert row is not None
+    print(f"{account} has {write_nano(int(row[0] or 0))} {currency} now.")
+
+
+@app.command
+def statement(
+    account: str,
+    /,
+    *,
+    json: Annotated[bool, Parameter(negative="", help="JSON lines.")] = False,
+    data: Data = DEFAULT_DATA,
+    config: Config = None,
+) -> None:
+    """Every entry of a wallet, oldest first."""
+    with opened(data, config) as office:
+        with office.database.read() as view:
+            owner = get_account(view, account)
+        lines = entries(office.database, owner.id)
+        if json:
+            for entry in lines:
+                sys.stdout.buffer.write(msgspec.json.encode(_wire(entry)) + b"\n")
+            sys.stdout.buffer.flush()
+            return
+        table = new_table("at", "kind", "amount", "balance", "tokens in", "out", "request")
+        for entry in lines:
+            table.add_row(
+                write_time(entry.at_us),
+                entry.kind,
+                write_nano(entry.amount_nano),
+                write_nano(entry.balance_after_nano),
+                str(entry.input_tokens or ""),
+                str(entry.output_tokens or ""),
+                entry.request_id or entry.reason or "",
+            )
+        print_table(table)
+
+
+def _wire(entry: Entry) -> dict[str, object]:
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "amount": write_nano(entry.amount_nano),
+        "balance_after": write_nano(entry.balance_after_nano),
+        "currency": entry.currency,
+        "request_id": entry.request_id,
+        "input_tokens": entry.input_tokens,
+        "output_tokens": entry.output_tokens,
+        "reason": entry.reason,
+        "at": write_time(entry.at_us),
+    }

@@ -1,0 +1,1 @@
+"""Settings: read once from a file and the environment, checked whole, frozen; only `app` and `cli` look at them."""

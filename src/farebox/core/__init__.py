@@ -1,0 +1,1 @@
+"""What everything else may import: faults, money, usage, time and ids. No I/O."""

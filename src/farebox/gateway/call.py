@@ -1,0 +1,154 @@
+"""The nouns of one call on its way through the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from farebox.accounts.accounts import Account
+from farebox.accounts.keys import Key
+from farebox.accounts.plans import Plan
+from farebox.billing.pricing import PriceVersion
+from farebox.core.errors import Fault
+from farebox.core.usage import Usage
+from farebox.dialects.dialect import Cost, Dialect, Head
+from farebox.gateway.profiles import Profile
+from farebox.limits.windows import Window
+from farebox.providers.listing import Listing
+from farebox.providers.upstream import Endpoint, Incoming, Upstream
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A caller who may call: whose key it is, and the header lines about its window."""
+
+    key: Key
+    account: Account
+    plan: Plan
+    window: Window
+    headers: bytes
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One inbound model request. Its id is the hold's, the request's and the charge's."""
+
+    id: str
+    profile: Profile
+    dialect: Dialect
+    body: bytes
+    head: Head
+    grant: Grant
+    began_us: int
+    began_s: float  # Monotonic.
+    headers: bytes = b""  # Lines that go on every answer to it.
+    rewritten: bool = False  # Something changed the prompt, so the bytes as sent no longer say it.
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """A provider the gateway can reach: where, how, and in which dialect."""
+
+    endpoint: Endpoint
+    upstream: Upstream
+    dialect: Dialect
+    keep_alive_s: float = 15.0
+    sandbox: bool = False
+    limit_member: str = "max_tokens"  # How this provider calls the output limit that we may have to set.
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One way to answer a call: a provider, its name for the model, and both sides' rates."""
+
+    provider: Provider
+    listing: Listing
+    upstream_model: str
+    price: PriceVersion
+    cost: PriceVersion
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One try at a provider, as the receipt tells it."""
+
+    provider: str
+    model: str
+    status: int = 0
+    error: str | None = None
+    latency_ms: int = 0
+
+
+class Answer(Protocol):
+    """A provider's reply on its way to the caller, relayed or translated; the end is kept back until it is paid."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """The provider's own count, if it made sense."""
+
+    @property
+    def events(self) -> int:
+        """Content events delivered or ready."""
+
+    @property
+    def delivered_bytes(self) -> int:
+        """The size of their content."""
+
+    @property
+    def finished(self) -> bool:
+        """Every choice has its finish reason: from here on everything is the end."""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The provider's word for how it finished."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more is to be expected."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """The provider failed inside its reply."""
+
+    def feed(self, data: bytes) -> None:
+        """Take in a piece of the provider's reply."""
+
+    def close(self) -> None:
+        """The provider's body is over; a fault if the reply was not."""
+
+    def ready(self) -> bytes:
+        """What may leave now."""
+
+    def end(self, cost: Cost, usage: Usage) -> bytes:
+        """The end of the answer, once it is paid for; `usage` is what was charged."""
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A provider's reply that has something to say, and the route it came by."""
+
+    route: Route
+    incoming: Incoming
+    answer: Answer
+
+
+class Caller(Protocol):
+    """The connection a call came by, as the gateway sees it."""
+
+    @property
+    def gone(self) -> bool:
+        """The caller has hung up."""
+
+    def on_gone(self, action: Callable[[], object] | None) -> None:
+        """What to do at once when the caller hangs up; None: nothing, the call is past the point of return."""
+
+    def begin(self, status: int, headers: bytes) -> None:
+        """Send the head of a streamed answer."""
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of a streamed answer; whole events only."""
+
+    async def drained(self) -> None:
+        """Wait while the caller reads more slowly than the provider writes."""
+
+    def finish(self, data: bytes) -> None:
+        """Send the last piece and the end of the body in one write."""
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """Send a whole answer in one write."""

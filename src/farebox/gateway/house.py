@@ -1,0 +1,34 @@
+"""The house: every part a call needs on its way, wired once by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from farebox.accounts.directory import Directory
+from farebox.accounts.plans import Plan
+from farebox.billing.pricelist import PriceList
+from farebox.billing.wallet import Wallets
+from farebox.core.clock import Clock, Ids
+from farebox.gateway.call import Provider
+from farebox.limits.windows import Windows
+from farebox.providers.catalogue import Catalogue
+
+
+class House(msgspec.Struct, frozen=True):
+    """What `serve` works with."""
+
+    clock: Clock
+    ids: Ids
+    directory: Directory
+    plans: Mapping[str, Plan]
+    windows: Windows
+    catalogue: Catalogue
+    providers: Mapping[str, Provider]
+    prices: PriceList
+    wallets: Wallets
+    top_up_url: str
+    reset_as_duration: bool = (
+        False  # OpenAI's form of x-ratelimit-reset-requests instead of the Console seed's epoch.
+    )

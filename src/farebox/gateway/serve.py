@@ -1,0 +1,122 @@
+"""Serve: the steps of one call in order, and the only file with its control flow.
+
+    admit → (prepare) → route → hold → send (relay or translate) → deliver, its end withheld → settle
+
+Whatever happens after the hold, the call is settled once: by `deliver` before the end leaves, or here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from farebox.core.errors import Fault, Kind
+from farebox.gateway.call import Call, Caller, Exchange, Route
+from farebox.gateway.deliver import StreamDelivery, deliver_reply, write_stream_fault
+from farebox.gateway.hold import take_hold
+from farebox.gateway.house import House
+from farebox.gateway.keep_alive import StreamHead
+from farebox.gateway.route import routes_for
+from farebox.gateway.send import send
+from farebox.gateway.settle import Ending, Settlement
+
+CALLER_GONE = 499  # nginx's word for a caller who hung up; it stands in the books, never on the wire.
+_STREAM = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+)
+_JSON = b"content-type: application/json\r\n"
+
+
+async def serve(call: Call, house: House, caller: Caller) -> Settlement:
+    """Answer one admitted call. A Fault raised here has not been written; nothing of an answer has left then."""
+    routes = routes_for(call, house)
+    hold = await take_hold(call, routes, house)
+    settlement = Settlement(call, hold, house.wallets, house.clock)
+    run = _Run(call, routes, house, settlement)
+    task = asyncio.current_task()
+    assert task is not None
+    if not caller.gone:
+        caller.on_gone(task.cancel)
+    try:
+        await run.answer(caller)
+    except asyncio.CancelledError:
+        await run.settle_rest(Ending(CALLER_GONE, "caller_gone", partial=True))
+        if not caller.gone:  # Not the caller but the gateway has to go: its patience at the end of a drain is over.
+            _tell(run, call, caller, Fault(Kind.DRAINING, "This server is restarting. Try again.", retry_after_s=1))
+    except Fault as fault:
+        await run.settle_rest(Ending(fault.status, fault.code, partial=True))
+        _tell(run, call, caller, fault)
+    finally:
+        run.close()
+        if not settlement.done:  # A bug of ours is on its way out: the customer does not pay for it.
+            await run.settle_rest(
+                Ending(Kind.BROKEN.row.status, Kind.BROKEN.row.code, partial=True), free=True
+            )
+    return settlement
+
+
+def _tell(run: _Run, call: Call, caller: Caller, fault: Fault) -> None:
+    """Tell a fault inside the stream if its head has left; else it gets a status of its own."""
+    if not run.head_sent:
+        raise fault
+    write_stream_fault(call, caller, fault)
+
+
+class _Run:
+    """The part of a call after its hold."""
+
+    def __init__(self, call: Call, routes: tuple[Route, ...], house: House, settlement: Settlement) -> None:
+        self._call = call
+        self._routes = routes
+        self._house = house
+        self._settlement = settlement
+        self._exchange: Exchange | None = None
+        self._head: StreamHead | None = None
+
+    @property
+    def head_sent(self) -> bool:
+        """Whether an error must be told inside the stream."""
+        return self._head is not None and self._head.sent
+
+    async def answer(self, caller: Caller) -> None:
+        """Send, then deliver."""
+        call, house, settlement = self._call, self._house, self._settlement
+        if caller.gone:
+            raise asyncio.CancelledError
+        headers = self._headers()
+        if call.head.stream:
+            provider = self._routes[0].provider
+            self._head = StreamHead(
+                caller, headers, keep_alive=call.dialect.keep_alive, interval_s=provider.keep_alive_s
+            )
+        exchange = self._exchange = await send(call, self._routes, settlement.attempts, house.clock)
+        settlement.first_byte_s = house.clock.monotonic_s() - call.began_s
+        if self._head is None:
+            await deliver_reply(call, exchange, caller, settlement, headers)
+        else:
+            await StreamDelivery(call, exchange, self._head, settlement, house).run(caller)
+
+    async def settle_rest(self, ending: Ending, *, free: bool = False) -> None:
+        """Settle what `deliver` did not get to: what was delivered is charged, an answer that never began is not."""
+        settlement, exchange = self._settlement, self._exchange
+        if settlement.done:
+            return
+        route = exchange.route if exchange else self._routes[0]
+        # Of a plain answer nothing has left, so nothing is due.
+        delivered = exchange.answer if exchange and self.head_sent and not free else None
+        await settlement.settle(route, delivered, ending)
+
+    def close(self) -> None:
+        """Stop the provider and the keep-alives, whatever happened."""
+        if self._exchange is not None:
+            self._exchange.incoming.cancel()
+        if self._head is not None:
+            self._head.stop()
+
+    def _headers(self) -> bytes:
+        call = self._call
+        lines = [call.headers, _STREAM if call.head.stream else _JSON]
+        if self._routes[0].provider.sandbox:
+            lines.append(b"x-sandbox: true\r\n")
+        if call.head.dropped:
+            lines.append(b"x-farebox-dropped: %b\r\n" % ", ".join(call.head.dropped).encode())
+        return b"".join(lines)

@@ -1,0 +1,332 @@
+"""The books: the rules applied to a batch of operations inside one database transaction.
+
+A batch costs one UPDATE an account, however many of its calls are in it: the wallets' guards are checked on the sum,
+and only if the sum does not fit, one by one, first come first served. Settlements go before holds, so that what they
+free can be held again in the same batch. What does not fit the fast path (a settlement whose hold is gone) raises, and
+the group commit replays the batch one operation at a time, where `_settle_alone` decides.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import msgspec
+
+from farebox.ledger.rules import REVENUE, TransferKind, sides, split_charge, wallet_of
+from farebox.store.database import Transaction
+
+
+class HoldOp(msgspec.Struct, frozen=True):
+    """Take a hold, durable before any byte leaves for a provider."""
+
+    id: str
+    account_id: int
+    key_id: int
+    owner: str
+    model: str
+    amount_nano: int
+    created_us: int
+
+
+class ExtendOp(msgspec.Struct, frozen=True):
+    """Make a hold larger while a stream goes on."""
+
+    id: str
+    account_id: int
+    amount_nano: int
+
+
+class RequestRow(msgspec.Struct):
+    """One settled call as the books keep it; the fields are the columns of `requests`, in order."""
+
+    id: str
+    account_id: int
+    key_id: int
+    profile: str
+    model: str
+    provider: str
+    upstream_model: str
+    state: str
+    status: int
+    streamed: bool
+    partial: bool
+    estimated: bool
+    finish: str | None
+    error: str | None
+    usage: str
+    input_tokens: int
+    output_tokens: int
+    charge: int
+    currency: str
+    hold: int
+    leakage: int
+    cost: int
+    cost_currency: str
+    price_version: str
+    cost_version: str
+    attempts: str
+    first_byte_us: int | None
+    latency_us: int
+    created: int
+
+
+class SettleOp(msgspec.Struct, frozen=True):
+    """Post what is due of a hold and free the rest; with nothing due the hold is voided."""
+
+    row: RequestRow
+    settled_us: int
+
+
+class Held(msgspec.Struct, frozen=True):
+    """The hold stands."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The wallet cannot cover it; nothing was held."""
+
+    balance_nano: int
+    held_nano: int
+
+    @property
+    def available_nano(self) -> int:
+        """What could be held."""
+        return self.balance_nano - self.held_nano
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What was charged in the end."""
+
+    charge_nano: int
+    leakage_nano: int
+
+
+Op = HoldOp | ExtendOp | SettleOp
+Result = Held | Refused | Settled
+
+
+class HoldGoneError(Exception):
+    """A settlement's hold is not there: it was settled before, or its owner was taken for dead."""
+
+
+_COLUMNS = ", ".join(RequestRow.__struct_fields__)
+_MARKS = ", ".join("?" * len(RequestRow.__struct_fields__))
+_INSERT_REQUEST = f"INSERT INTO requests ({_COLUMNS}) VALUES ({_MARKS})"  # noqa: S608 -- the struct's own field names
+_INSERT_HOLD = (
+    "INSERT INTO holds (id, account_id, key_id, owner, model, amount, created) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_TRANSFER = (
+    "INSERT INTO transfers (id, account_id, kind, debit, credit, amount, currency, reason, created)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_TAKE = "UPDATE wallets SET held = held + ? WHERE account_id = ? AND balance - held >= ?"
+_SETTLE = "UPDATE wallets SET balance = balance - ?, spent = spent + ?, held = held - ? WHERE account_id = ?"
+_BALANCES = "SELECT balance, held FROM wallets WHERE account_id = ?"
+_CHARGE = TransferKind.CHARGE.value
+
+
+def apply_batch(work: Transaction, operations: Sequence[Op]) -> list[Result]:
+    """Apply operations; one result each, in order. HoldGoneError if one must be looked at alone."""
+    results: list[Result | None] = [None] * len(operations)
+    settles = [(at, op) for at, op in enumerate(operations) if isinstance(op, SettleOp)]
+    holds = [(at, op) for at, op in enumerate(operations) if isinstance(op, HoldOp)]
+    if settles:
+        for (at, _), settled in zip(settles, _settle(work, [op for _, op in settles]), strict=True):
+            results[at] = settled
+    if holds:
+        for (at, _), held in zip(holds, _hold(work, [op for _, op in holds]), strict=True):
+            results[at] = held
+    for at, op in enumerate(operations):
+        if isinstance(op, ExtendOp):
+            results[at] = _extend(work, op)
+    done = [result for result in results if result is not None]
+    assert len(done) == len(operations)
+    return done
+
+
+def _hold(work: Transaction, ops: list[HoldOp]) -> list[Held | Refused]:
+    due: dict[int, int] = defaultdict(int)
+    for op in ops:
+        due[op.account_id] += op.amount_nano
+    fits = {account for account, amount in due.items() if work.run(_TAKE, amount, account, amount)}
+    results: list[Held | Refused] = []
+    rows: list[tuple[str, int, int, str, str, int, int]] = []
+    for op in ops:
+        if op.account_id in fits or work.run(_TAKE, op.amount_nano, op.account_id, op.amount_nano):
+            rows.append((op.id, op.account_id, op.key_id, op.owner, op.model, op.amount_nano, op.created_us))
+            results.append(Held())
+        else:
+            results.append(_refused(work, op.account_id))
+    if rows:
+        work.run_many(_INSERT_HOLD, rows)
+    return results
+
+
+def _extend(work: Transaction, op: ExtendOp) -> Held | Refused:
+    if not work.run(_TAKE, op.amount_nano, op.account_id, op.amount_nano):
+        return _refused(work, op.account_id)
+    if not work.run("UPDATE holds SET amount = amount + ? WHERE id = ?", op.amount_nano, op.id):
+        raise HoldGoneError(op.id)
+    return Held()
+
+
+def _refused(work: Transaction, account_id: int) -> Refused:
+    row = work.one(_BALANCES, account_id)
+    assert row is not None
+    return Refused(int(row[0] or 0), int(row[1] or 0))
+
+
+def _settle(work: Transaction, ops: list[SettleOp]) -> list[Settled]:
+    gone = len(ops) - work.run_many(
+        "DELETE FROM holds WHERE id = ? AND amount = ?", [(op.row.id, op.row.hold) for op in ops]
+    )
+    if gone and len(ops) == 1:
+        return [_settle_alone(work, ops[0])]
+    if gone:
+        raise HoldGoneError
+    within: dict[int, list[int]] = {}
+    for op in ops:
+        row = op.row
+        if row.charge <= row.hold:
+            sums = within.setdefault(row.account_id, [0, 0])
+            sums[0] += row.charge
+            sums[1] += row.hold
+        else:
+            _settle_beyond(work, row)
+    for account, (charge, hold) in within.items():
+        work.run(_SETTLE, charge, charge, hold, account)
+    _record(work, ops)
+    return [Settled(op.row.charge, op.row.leakage) for op in ops]
+
+
+def _settle_beyond(work: Transaction, row: RequestRow) -> None:
+    """Charge more than was held, as far as the wallet allows; the rest is leakage. Changes `row` to what is booked."""
+    balance, held = _balances(work, row.account_id)
+    row.charge, row.leakage = split_charge(row.charge, row.hold, balance - held)
+    work.run(_SETTLE, row.charge, row.charge, row.hold, row.account_id)
+
+
+def _record(work: Transaction, ops: list[SettleOp]) -> None:
+    work.run_many(_INSERT_REQUEST, [msgspec.structs.astuple(op.row) for op in ops])
+    transfers = [
+        (
+            op.row.id,
+            op.row.account_id,
+            _CHARGE,
+            wallet_of(op.row.account_id),
+            REVENUE,
+            op.row.charge,
+            op.row.currency,
+            None,
+            op.settled_us,
+        )
+        for op in ops
+        if op.row.charge
+    ]
+    if transfers:
+        work.run_many(_INSERT_TRANSFER, transfers)
+
+
+def _settle_alone(work: Transaction, op: SettleOp) -> Settled:
+    """Settle a call whose hold is not there as its owner remembers it.
+
+    An extension may have been booked without its caller learning of it. A repeat changes nothing. After a sweep the
+    wallet is charged as far as it can pay.
+    """
+    row = op.row
+    found = work.one("DELETE FROM holds WHERE id = ? RETURNING amount", row.id)
+    if found is not None:
+        row.hold = int(found[0] or 0)
+    else:
+        known = work.one("SELECT state, charge, leakage FROM requests WHERE id = ?", row.id)
+        if known is None:
+            raise HoldGoneError(row.id)
+        if known[0] == "posted" or not row.charge:
+            return Settled(int(known[1] or 0), int(known[2] or 0))
+        work.run("DELETE FROM requests WHERE id = ?", row.id)
+        row.hold = 0
+    _settle_beyond(work, row)
+    _record(work, [op])
+    return Settled(row.charge, row.leakage)
+
+
+def _balances(work: Transaction, account_id: int) -> tuple[int, int]:
+    row = work.one(_BALANCES, account_id)
+    assert row is not None
+    return int(row[0] or 0), int(row[1] or 0)
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A transfer that is no charge: a top-up, grant or correction. `change_nano` is positive when money comes in."""
+
+    id: str
+    account_id: int
+    kind: TransferKind
+    change_nano: int
+    currency: str
+    reason: str | None
+    created_us: int
+
+
+def move(work: Transaction, transfer: Move) -> bool:
+    """Book a move; False if the wallet cannot pay it. A repeat of the same id is refused by the database."""
+    side = sides(transfer.kind, transfer.account_id, transfer.change_nano)
+    changed = work.run(
+        "UPDATE wallets SET balance = balance + ? WHERE account_id = ? AND balance - held + ? >= 0",
+        transfer.change_nano,
+        transfer.account_id,
+        transfer.change_nano,
+    )
+    if not changed:
+        return False
+    work.run(
+        _INSERT_TRANSFER,
+        transfer.id,
+        transfer.account_id,
+        transfer.kind.value,
+        side.debit,
+        side.credit,
+        side.amount_nano,
+        transfer.currency,
+        transfer.reason,
+        transfer.created_us,
+    )
+    return True
+
+
+def sweep(work: Transaction, owner: str) -> int:
+    """Void every hold of a dead owner; the number voided.
+
+    What its calls may have cost at the provider is unknown, so the whole hold is shown as leakage: an upper bound.
+    """
+    rows = work.all("SELECT id, account_id, key_id, model, amount, created FROM holds WHERE owner = ?", owner)
+    for id_, account_id, key_id, model, amount, created in rows:
+        work.run("UPDATE wallets SET held = held - ? WHERE account_id = ?", amount, account_id)
+        currency = work.one("SELECT currency FROM wallets WHERE account_id = ?", account_id)
+        assert currency is not None
+        values = (
+            *(
+                id_,
+                account_id,
+                key_id,
+                "",
+                model,
+                "",
+                "",
+                "voided",
+                500,
+                0,
+                1,
+                1,
+                None,
+                "owner_died",
+                "{}",
+                0,
+                0,
+            ),
+            *(0, currency[0], amount, amount, 0, currency[0], "", "", "[]", None, 0, created),
+        )
+        work.run(_INSERT_REQUEST, *values)
+    work.run("DELETE FROM holds WHERE owner = ?", owner)
+    work.run("DELETE FROM owners WHERE id = ?", owner)
+    return len(rows)
