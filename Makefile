@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-recordings soak check format lock bench catalogue clean
+.PHONY: help serve test test-recordings soak check format docs lock bench catalogue clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ check: .venv/dev.stamp ## format, lint, types, layers, tidiness
 format: .venv/dev.stamp ## put the code into the house's form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/dev.stamp ## write the generated tables of docs/ anew
+	$(BIN)/python -m tests.docs.generated
 
 lock: .venv/dev.stamp ## make the locks anew from pyproject.toml (needs uv)
 	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml requirements/build.in --extra sandbox -o requirements/serve.txt

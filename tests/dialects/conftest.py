@@ -1,10 +1,14 @@
-"""Says at the end of a run how many recordings it went over."""
+"""What the laws share: no deadline on a busy machine, and a last line that says how many recordings ran."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("dialects", deadline=None)
+settings.load_profile("dialects")
 
 _RECORDED = re.compile(r"\[[^\]]*recorded:([^\]]+)\]")
 

@@ -105,11 +105,13 @@ def told_by_chat(plain: bytes | None, stream: bytes | None) -> Told:
     return Told(
         text=text,
         calls=_chat_calls(said),
-        total=next(
-            (usage["total_tokens"] for usage in reversed(usages) if usage and "total_tokens" in usage), None
-        ),
+        total=next((_total(usage) for usage in reversed(usages) if usage), None),
         whole=finished and single and not failed and bool(choices),
     )
+
+
+def _total(usage: Json) -> int:
+    return int(usage.get("total_tokens") or usage["prompt_tokens"] + usage["completion_tokens"])
 
 
 def _chat_calls(said: list[Json]) -> list[tuple[str, Json]]:

@@ -171,7 +171,7 @@ def test_folding_events_without_an_end_is_our_own_bug() -> None:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
 @over_dialects
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_reply_that_was_written_reads_the_same(dialect: str, stream: bool, data: st.DataObject) -> None:
     reply = data.draw(SAYABLE[dialect])
@@ -235,7 +235,7 @@ def test_any_cut_of_a_stream_reads_the_same(exchange: Exchange) -> None:
 
 @recordings
 @over_streams
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_stream_cut_anywhere_reads_the_same(exchange: Exchange, data: st.DataObject) -> None:
     stream = exchange.stream or b""
@@ -247,7 +247,7 @@ def test_a_stream_cut_anywhere_reads_the_same(exchange: Exchange, data: st.DataO
 
 @recordings
 @over_streams
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_stream_that_breaks_off_is_never_taken_for_whole(exchange: Exchange, data: st.DataObject) -> None:
     stream = exchange.stream or b""

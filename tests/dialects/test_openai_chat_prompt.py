@@ -336,17 +336,17 @@ def test_a_foreign_conversation_is_written_in_the_documented_form() -> None:
     assert fit_prompt(prompt).dropped == ("top_k", "cache_control", "thinking")
 
 
+def test_a_turn_of_nothing_but_a_foreign_thought_is_no_message() -> None:
+    prompt = foreign(Turn("assistant", (Thought("Hm"),)), Turn("user", (Text("Well?"),)))
+    assert written(prompt)["messages"] == [{"role": "user", "content": "Well?"}]
+    assert fit_prompt(prompt).dropped == ("thinking",)
+
+
 def test_fitting_twice_changes_nothing_more() -> None:
     prompt = fit_prompt(foreign(Turn("user", (ToolResult("1", (), failed=True),)), extra=(("odd", b"1"),)))
     assert prompt.dropped == ("odd", "is_error")
     assert fit_prompt(prompt) == prompt
     assert written(prompt)["messages"] == [{"role": "tool", "tool_call_id": "1", "content": ""}]
-
-
-def test_a_turn_of_nothing_but_a_foreign_thought_is_no_message() -> None:
-    prompt = foreign(Turn("assistant", (Thought("Hm"),)), Turn("user", (Text("Well?"),)))
-    assert written(prompt)["messages"] == [{"role": "user", "content": "Well?"}]
-    assert fit_prompt(prompt).dropped == ("thinking",)
 
 
 @pytest.mark.parametrize(

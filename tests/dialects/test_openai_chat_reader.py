@@ -160,6 +160,17 @@ def test_one_call_stays_one_call(deltas: list[tuple[str | None, dict[str, Any], 
     assert called(streamed(*wire, STOP)) == [("x1", "f", '{"a":1}')]
 
 
+def test_what_a_provider_adds_to_a_call_stays_with_it() -> None:
+    call = {"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}}
+    signed, odd = {"google": {"thought_signature": "s"}}, {"google": {"other": 1}}
+    assert streamed(chunk({"tool_calls": [{**call, "extra_content": signed}]}), STOP).parts == (
+        ToolCall("x", "f", "{}", "s"),
+    )
+    assert streamed(chunk({"tool_calls": [{**call, "extra_content": odd}]}), STOP).parts == (
+        ToolCall("x", "f", "{}", extra=(("extra_content", b'{"google":{"other":1}}'),)),
+    )
+
+
 def test_words_before_and_after_calls_keep_their_places() -> None:
     call = {"tool_calls": [{"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}}]}
     reply = streamed(chunk({"content": "a"}), chunk(call), chunk({"content": "b"}), STOP)
@@ -283,7 +294,7 @@ def test_usage_is_found_wherever_it_stands(ending: list[Any]) -> None:
 def test_the_end_is_known_with_the_usage_and_comes_once() -> None:
     reader = ChatReader(stream=True)
     assert not any(isinstance(event, Finished) for event in reader.feed(sse(chunk({"content": "a"}), STOP)))
-    assert reader.feed(sse({"choices": [], "usage": USAGE})) == [Finished("stop", READ, "stop")]
+    assert reader.feed(sse({"choices": [], "usage": USAGE}))[-1:] == [Finished("stop", READ, "stop")]
     assert reader.feed(sse(b"[DONE]", chunk({"content": "late"}))) == []
     assert reader.end() == []
     assert reader.end() == []

@@ -126,7 +126,8 @@ async def serve_faulty(
     listener = socket.create_server(
         (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
     )
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # What it accepts inherits it: no write waits.
+    # Accepted sockets inherit it; asyncio sets it for those of its own making alone, and every write would wait.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if send_buffer is not None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     upstream.host, upstream.port = listener.getsockname()[:2]
@@ -160,7 +161,8 @@ class _Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(0)
+        # Not 0: over TLS both loops would then pause the writer and never resume him.
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._upstream.connections += 1
         self._upstream.lines.add(self)
         self.task = asyncio.get_running_loop().create_task(self._serve())

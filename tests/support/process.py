@@ -16,11 +16,16 @@ from pathlib import Path
 READY_S = 15.0
 STOP_S = 45.0
 COMMAND = (sys.executable, "-m", "farebox")
+UP = (*COMMAND, "up")
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """This environment without any provider's key or setting of Farebox's in it."""
-    kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY") and "FAREBOX" not in name}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.endswith("_API_KEY") and "FAREBOX" not in name
+    }
     return {**kept, **extra}
 
 
@@ -28,7 +33,12 @@ def cli(*arguments: str | Path, data: Path, config: Path | None = None) -> subpr
     """One command on a data folder, with what it printed."""
     extra = ["--data", str(data), *(["--config", str(config)] if config else [])]
     return subprocess.run(
-        [*COMMAND, *map(str, arguments), *extra], capture_output=True, text=True, timeout=60, env=clean_environment()
+        [*COMMAND, *map(str, arguments), *extra],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean_environment(),
     )
 
 
@@ -49,11 +59,19 @@ def statement(data: Path, account: str, config: Path | None = None) -> list[dict
 class Up:
     """A running `farebox up`."""
 
-    def __init__(self, data: Path, config: Path | None, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        data: Path,
+        config: Path | None,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        verb: tuple[str, ...] = UP,
+    ) -> None:
         self.data = data
         self.config = config
         self.log = data.with_suffix(".log")
-        command = [*COMMAND, "up", "--data", str(data), "--port", "0", *arguments]
+        port = () if "--port" in arguments else ("--port", "0")
+        command = [*verb, "--data", str(data), *port, *arguments]
         if config:
             command += ["--config", str(config)]
         with self.log.open("ab") as log:
@@ -109,10 +127,14 @@ class Up:
 
 @contextmanager
 def up(
-    data: Path, *arguments: str, config: Path | None = None, environment: Mapping[str, str] | None = None
+    data: Path,
+    *arguments: str,
+    config: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    verb: tuple[str, ...] = UP,
 ) -> Iterator[Up]:
-    """`farebox up` on a free port until the block ends; killed if it does not stop by itself."""
-    running = Up(data, config, arguments, environment or {})
+    """`farebox up`, or the `verb` in its place, on a free port until the block ends; killed if it does not stop."""
+    running = Up(data, config, arguments, environment or {}, verb)
     try:
         yield running
     finally:

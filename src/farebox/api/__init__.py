@@ -1,0 +1,1 @@
+"""The public surfaces over HTTP: one handler behind every one that asks a model, and those about an account."""

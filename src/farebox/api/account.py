@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -15,10 +17,15 @@ from farebox.gateway.call import Grant
 from farebox.gateway.house import House
 
 PAGE_MOST = 100
+_PAGE_SIZE = re.compile(r"[1-9][0-9]?|100")
 
 
 def _raw(nano: int) -> msgspec.Raw:
     return msgspec.Raw(write_nano(nano).encode())
+
+
+def _rfc_3339(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 class AccountSurfaces:
@@ -63,7 +70,7 @@ class AccountSurfaces:
                     "usage_monthly": _raw(spent.month_nano),
                     "is_free_tier": grant.plan.name == "free",
                     "plan": grant.plan.name,
-                    "expires_at": grant.key.expires_us and grant.key.expires_us // 1_000_000,
+                    "expires_at": grant.key.expires_us and _rfc_3339(grant.key.expires_us),
                     "rate_limit": {"requests": grant.plan.chat_rpm, "interval": "1m"},
                 }
             }
@@ -81,7 +88,7 @@ class AccountSurfaces:
         """`GET …/requests`: the account's calls, newest first; `before` and `limit` page through them."""
         grant = self._admit(visit)
         limit = visit.query("limit") or "20"
-        if not limit.isdigit() or not 1 <= int(limit) <= PAGE_MOST:
+        if _PAGE_SIZE.fullmatch(limit) is None:
             raise Fault(
                 Kind.BAD_REQUEST, f"limit must be a whole number from 1 to {PAGE_MOST}.", param="limit"
             )
@@ -106,7 +113,7 @@ class AccountSurfaces:
     def _admit(self, visit: Visit) -> Grant:
         grant = visit.grant = authenticate(visit.secret(), self._house, counts=False)
         visit.headers += grant.headers
-        check_grant(grant, visit.profile, self._house)
+        check_grant(grant, visit.profile)
         return grant
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import logging
 
-from farebox.api.http import Exchange, HttpError, Request
+from farebox.api.exchange import Exchange
+from farebox.api.http import HttpError, Request
 from farebox.api.observe import Observer
 from farebox.api.router import Router
-from farebox.api.visit import JSON, Visit, secret_of
+from farebox.api.visit import JSON, Surface, Visit, secret_of
 from farebox.core.errors import Fault, Kind
+from farebox.gateway.admit import authenticate
 from farebox.gateway.faults import error_body, error_headers
 from farebox.gateway.house import House
 from farebox.gateway.profiles import STANDARD
+from farebox.store.database import StoreUnavailableError
 
 log = logging.getLogger("farebox")
+_NO_STORE = Fault(
+    Kind.LEDGER_UNAVAILABLE, "The ledger cannot be read right now. Try again shortly.", retry_after_s=1
+)
 
 
 class Front:
@@ -32,12 +38,12 @@ class Front:
         """Answer one request, whatever happens."""
         clock, visit = self._house.clock, self._visit(request, exchange)
         try:
-            surface, visit.profile, visit.rest = self._router.find(request)
+            surface = self._find_surface(visit)
             await surface.handler(visit)
         except Fault as fault:
-            if fault.kind in (Kind.NOT_FOUND, Kind.WRONG_METHOD):
-                visit.profile = self._router.profile_of(request)
             _answer(visit, fault)
+        except StoreUnavailableError:
+            _answer(visit, _NO_STORE)
         except Exception:  # A bug of ours: the caller gets fixed words and the id, the log gets the rest.
             log.exception("call %s broke", visit.id)
             _answer(
@@ -52,17 +58,33 @@ class Front:
 
     def gate(self, request: Request) -> bool:
         """A large body is read only for a key that is good."""
-        secret = secret_of(request)
-        return (
-            secret is not None and self._house.directory.find(secret, self._house.clock.now_us()) is not None
-        )
+        secret, house = secret_of(request), self._house
+        try:
+            return secret is not None and house.directory.find(secret, house.clock.now_us()) is not None
+        except StoreUnavailableError:
+            return False  # The same happens once more where it can be answered.
 
-    def refuse(self, error: HttpError) -> bytes:
-        """The whole answer to something that is no HTTP request; the connection closes after it."""
+    def refuse(self, error: HttpError, exchange: Exchange) -> None:
+        """Answer something that is no HTTP request; the connection closes after it."""
         fault = Fault(Kind.BAD_REQUEST, error.message, status=error.status, code="invalid_http")
-        body = error_body(fault, STANDARD)
-        head = b"HTTP/1.1 %d Bad Request\r\nx-request-id: %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n"
-        return head % (error.status, self._house.ids.new().encode(), JSON, len(body)) + body
+        headers = b"x-request-id: %b\r\n" % self._house.ids.new().encode()
+        exchange.answer(fault.status, headers + JSON, error_body(fault, STANDARD))
+
+    def _find_surface(self, visit: Visit) -> Surface:
+        """The surface of a visit. Where there is none, the answer still has the form of its base, and a known key's
+        window.
+        """
+        router, request = self._router, visit.request
+        try:
+            surface, visit.profile, visit.rest = router.find(request)
+        except Fault as fault:
+            visit.profile = router.profile_of(request)
+            if fault.kind is Kind.WRONG_METHOD:
+                visit.headers += b"allow: %b\r\n" % router.allowed(request).encode()
+            if self.gate(request):
+                visit.headers += authenticate(visit.secret(), self._house, counts=False).headers
+            raise
+        return surface
 
     def _visit(self, request: Request, exchange: Exchange) -> Visit:
         id_, clock = self._house.ids.new(), self._house.clock

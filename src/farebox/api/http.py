@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from email.utils import formatdate
 from typing import Protocol, cast
 
 import httptools
 import msgspec
+
+from farebox.api.exchange import Exchange
 
 HEADER_BYTES_MAX = 64 << 10
 HEADER_COUNT_MAX = 100
@@ -34,17 +35,28 @@ IDLE_WAIT_S = 75.0
 WRITE_WAIT_S = 60.0
 LINGER_S = 2.0  # A caller still sending a body we refused gets to read why before the connection is reset.
 SWEEP_S = 2.0
+_UNPARSED_BYTES_MAX = (
+    2 * HEADER_BYTES_MAX
+)  # Of one line that does not end: the parser would gather it for ever.
+_ONCE = frozenset(
+    {b"host", b"authorization", b"content-type", b"content-encoding", b"transfer-encoding"}
+)  # Twice, and whoever stands in front of us may have believed the other one.
 CONNECTIONS_MAX = 10_000
 _BUFFER_HIGH = 256 << 10  # What a slow reader may leave unread before its provider is paused.
 
-_REASONS = {
-    200: b"OK", 202: b"Accepted", 204: b"No Content", 400: b"Bad Request", 401: b"Unauthorized",
-    402: b"Payment Required", 403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed",
-    408: b"Request Timeout", 409: b"Conflict", 413: b"Content Too Large", 415: b"Unsupported Media Type",
-    422: b"Unprocessable Content", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error", 502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
-}  # fmt: skip
-_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()}
+
+class Waits(msgspec.Struct, frozen=True):
+    """Seconds that a caller may take for each of its parts."""
+
+    head_s: float = HEAD_WAIT_S  # And for a small body with it.
+    body_s: float = BODY_WAIT_S  # Between two pieces of a large one.
+    idle_s: float = IDLE_WAIT_S
+    write_s: float = WRITE_WAIT_S
+    linger_s: float = LINGER_S
+    sweep_s: float = SWEEP_S
+
+
+_USUAL_WAITS = Waits()
 
 
 class Request(msgspec.Struct):
@@ -71,8 +83,8 @@ class Answering(Protocol):
     async def handle(self, request: Request, exchange: Exchange) -> None:
         """Answer one request, whatever happens."""
 
-    def refuse(self, error: HttpError) -> bytes:
-        """The whole answer to something that is no HTTP request."""
+    def refuse(self, error: HttpError, exchange: Exchange) -> None:
+        """Answer something that is no HTTP request."""
 
     def gate(self, request: Request) -> bool:
         """Whether a large body is worth reading, by its request's head alone."""
@@ -81,25 +93,22 @@ class Answering(Protocol):
 class Server:
     """What every connection shares: who answers, the limits, and who is there."""
 
-    def __init__(self, answering: Answering, *, body_limit: int) -> None:
+    def __init__(self, answering: Answering, *, body_limit: int, waits: Waits = _USUAL_WAITS) -> None:
         self.answering = answering
         self.body_limit = body_limit
+        self.waits = waits
         self.draining = False
         self.connections: set[Connection] = set()
-        self._date = b""
+        self.date = b""  # The header's line, right to two seconds.
         self._sweeper: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin the sweep; call it on the running loop."""
-        self._date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+        self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
         now_s = asyncio.get_running_loop().time()
         for connection in [c for c in self.connections if c.deadline_s < now_s]:
             connection.time_out()
-        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self.start)
-
-    def date(self) -> bytes:
-        """The date header, right to two seconds."""
-        return self._date
+        self._sweeper = asyncio.get_running_loop().call_later(self.waits.sweep_s, self.start)
 
     @property
     def in_flight(self) -> int:
@@ -125,102 +134,6 @@ class Server:
             connection.transport.close()
 
 
-class Exchange:
-    """One request's answer on its connection: the `Caller` of the gateway."""
-
-    __slots__ = ("_action", "_bodiless", "_chunked", "_connection", "_keep_alive", "begun", "done", "status")
-
-    def __init__(self, connection: Connection, *, keep_alive: bool, chunked: bool, bodiless: bool) -> None:
-        self.begun = False
-        self.done = False
-        self.status = 0
-        self._connection = connection
-        self._keep_alive = keep_alive
-        self._chunked = chunked
-        self._bodiless = bodiless  # The answer to HEAD: what GET would say, without saying it.
-        self._action: Callable[[], object] | None = None
-
-    @property
-    def gone(self) -> bool:
-        """The caller has hung up."""
-        return self._connection.lost
-
-    @property
-    def peer(self) -> str:
-        """The address the request came from."""
-        return self._connection.peer
-
-    def on_gone(self, action: Callable[[], object] | None) -> None:
-        """What to do at once when the caller hangs up."""
-        self._action = action
-
-    def leave(self) -> None:
-        """Run what is to be done when the caller is gone, or has to go."""
-        if self._action is not None:
-            self._action()
-
-    def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        """Send a whole answer in one write."""
-        self.begun = self.done = True
-        self.status = status
-        self._connection.send(
-            b"%b%b%bcontent-length: %d\r\n%b\r\n%b"
-            % (
-                _status_line(status),
-                self._connection.server.date(),
-                headers,
-                len(body),
-                self._ending(),
-                b"" if self._bodiless else body,
-            )
-        )
-        self._connection.answered(keep_alive=self._keeps_alive())
-
-    def begin(self, status: int, headers: bytes) -> None:
-        """Send the head of a streamed answer."""
-        self.begun = True
-        self.status = status
-        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
-        self._connection.send(
-            b"%b%b%b%b%b\r\n"
-            % (_status_line(status), self._connection.server.date(), headers, framing, self._ending())
-        )
-
-    def write(self, data: bytes) -> None:
-        """Send a piece of a streamed answer."""
-        if data:
-            self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-
-    def finish(self, data: bytes) -> None:
-        """Send the last piece and the end of the body in one write."""
-        self.done = True
-        if self._chunked:
-            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        self._connection.send(data)
-        self._connection.answered(keep_alive=self._keeps_alive() and self._chunked)
-
-    async def drained(self) -> None:
-        """Wait while the caller reads more slowly than we write."""
-        waiting = self._connection.waiting
-        if waiting is not None:
-            await waiting
-
-    def break_off(self) -> None:
-        """Close without an end: the caller must not take what it has for whole."""
-        self.done = True
-        self._connection.answered(keep_alive=False)
-
-    def _keeps_alive(self) -> bool:
-        return self._keep_alive and not self._connection.server.draining
-
-    def _ending(self) -> bytes:
-        return b"" if self._keeps_alive() else b"connection: close\r\n"
-
-
-def _status_line(status: int) -> bytes:
-    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status
-
-
 class Connection(asyncio.Protocol):
     """One connection: parses requests, hands them over in order."""
 
@@ -232,18 +145,26 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
-        self._line: deque[tuple[Request, Exchange]] = deque()
+        self._line: deque[tuple[Request | HttpError, Exchange]] = deque()
         self._current: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._url = b""
-        self._headers: dict[bytes, bytes] = {}
+        self._head: dict[bytes, bytes] = {}
+        self._headers: dict[
+            bytes, bytes
+        ] = {}  # Of the head while it is read; then those behind a chunked body.
+        self._unparsed_bytes = 0
         self._header_bytes = 0
         self._header_count = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._modern = True  # HTTP/1.1.
+        self._let_in = False  # The body under way is a large one, of somebody who may send it.
         self._unread = False  # The caller is still sending what nobody will read.
-        self._handed = False  # The request under way was handed over (or refused) before its body was whole.
+        self._handed = (
+            True  # Nothing is under way, or it was handed over (perhaps before its body was whole).
+        )
 
     @property
     def busy(self) -> bool:
@@ -256,6 +177,16 @@ class Connection(asyncio.Protocol):
         address = self.transport.get_extra_info("peername")
         return str(address[0]) if isinstance(address, tuple) else ""
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server is on its way out."""
+        return self.server.draining
+
+    @property
+    def date(self) -> bytes:
+        """The date header's line."""
+        return self.server.date
+
     # -- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -263,17 +194,20 @@ class Connection(asyncio.Protocol):
         # uvloop's transports are none of asyncio's classes.
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=_BUFFER_HIGH)
-        if len(self.server.connections) >= CONNECTIONS_MAX or self.server.draining:
+        if len(self.server.connections) >= CONNECTIONS_MAX:
             self.lost = True
             transport.close()
             return
         self.server.connections.add(self)
-        self._wait(HEAD_WAIT_S)
+        self._wait(self.server.waits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
         """The caller is gone: tell whoever is answering it."""
         self.lost = True
-        self.server.connections.discard(self)
+        if (
+            self._current is None
+        ):  # Else it counts as busy until its call is settled, which a drain waits for.
+            self.server.connections.discard(self)
         self._line.clear()
         self.resume_writing()
         if self._current is not None:
@@ -281,12 +215,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        if self._closing:
-            return
+        while data and not self._closing:
+            data = self._parse(data)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Parse; what is left to be parsed anew."""
+        self._unparsed_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(HttpError(400, "This server speaks HTTP/1.1 only; send no Upgrade header."))
+        except httptools.HttpParserUpgrade as offer:
+            return self._without_offer() + data[offer.args[0] :]
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             self._refuse(
@@ -294,6 +232,23 @@ class Connection(asyncio.Protocol):
             )
         except httptools.HttpParserError:
             self._refuse(HttpError(400, "The request is not valid HTTP/1.1."))
+        else:
+            if self._unparsed_bytes > _UNPARSED_BYTES_MAX:
+                self._refuse(HttpError(431, "The request's headers are too many or too large."))
+        return b""
+
+    def _without_offer(self) -> bytes:
+        """The head once more, without the offer of another protocol in it, for a parser that has not seen it.
+
+        Java's client offers HTTP/2 with every call. A server may ignore that (RFC 9110, 7.8); but llhttp stops at
+        such a head, and would take its body for the next request.
+        """
+        method = self._parser.get_method()
+        self._parser = httptools.HttpRequestParser(self)
+        if method == b"CONNECT":
+            self._refuse(HttpError(400, "This server is no proxy."))
+        lines = [b"%b: %b\r\n" % line for line in self._head.items() if line[0] != b"upgrade"]
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, b"".join(lines))
 
     def eof_received(self) -> None:
         """A caller who closed its side is taken to have hung up."""
@@ -302,7 +257,7 @@ class Connection(asyncio.Protocol):
         """The caller reads slowly."""
         if self.waiting is None:
             self.waiting = self._loop.create_future()
-            self._wait(WRITE_WAIT_S)
+            self._wait(self.server.waits.write_s)
 
     def resume_writing(self) -> None:
         """The caller has read; or is gone, and nobody should wait for it."""
@@ -314,49 +269,70 @@ class Connection(asyncio.Protocol):
     # -- the parser's side
 
     def on_message_begin(self) -> None:
+        """The first byte of a request."""
         self._url = b""
         self._headers = {}
         self._header_bytes = self._header_count = self._body_bytes = 0
         self._body = []
-        self._handed = False
+        self._handed = self._let_in = False
         if self._current is None:
-            self._wait(HEAD_WAIT_S)
+            self._wait(self.server.waits.head_s)
 
     def on_url(self, url: bytes) -> None:
+        """A piece of its target."""
         self._url += url
         if len(self._url) > TARGET_BYTES_MAX:
             raise _RefusedError(HttpError(414, "The request's address is too long."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; or, behind a chunked body, a trailer, which nobody here reads."""
         self._header_bytes += len(name) + len(value)
         self._header_count += 1
         if self._header_bytes > HEADER_BYTES_MAX or self._header_count > HEADER_COUNT_MAX:
             raise _RefusedError(HttpError(431, "The request's headers are too many or too large."))
-        self._headers.setdefault(name.lower(), value)
+        name = name.lower()
+        if name not in self._headers:
+            self._headers[name] = value
+        elif name in _ONCE:
+            raise _RefusedError(HttpError(400, f"The header {name.decode()} was sent twice."))
 
     def on_headers_complete(self) -> None:
-        headers = self._headers
+        """The head is whole: decide whether a large body is read."""
+        headers = self._head = self._headers
+        self._headers = {}
+        self._unparsed_bytes = 0
+        if self._parser.should_upgrade():
+            return
+        self._check_head(headers)
         length = int(headers.get(b"content-length", b"0"))
         if length <= GATED_BYTES and b"transfer-encoding" not in headers and b"expect" not in headers:
             return
-        if self._current is None:
-            self._wait(BODY_WAIT_S)
         request = self._request(too_large=length > self.server.body_limit)
         if request.too_large or not self.server.answering.gate(request):
             self._hand_over(request, last=True)
-        elif headers.get(b"expect", b"").lower() == b"100-continue" and self._current is None:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return
+        self._let_in = True
+        if self._current is None:
+            self._wait(self.server.waits.body_s)
+            if self._modern and headers.get(b"expect", b"").lower() == b"100-continue":
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
+        """A piece of its body."""
+        self._unparsed_bytes = 0
         if self._handed:
             return
+        if self._let_in and self._current is None:
+            self._wait(self.server.waits.body_s)
         self._body.append(body)
         self._body_bytes += len(body)
         if self._body_bytes > self.server.body_limit:
             self._hand_over(self._request(too_large=True), last=True)
 
     def on_message_complete(self) -> None:
-        if not self._handed:
+        """The request is whole."""
+        self._unparsed_bytes = 0
+        if not self._handed and not self._parser.should_upgrade():
             self._hand_over(self._request(), last=False)
 
     # -- in between
@@ -370,27 +346,31 @@ class Connection(asyncio.Protocol):
         """An answer is complete: take the next request, or close."""
         self._current = None
         self._task = None
+        if self.lost:
+            self.server.connections.discard(self)
         if self._line and not keep_alive:
             self._line.clear()
-        if self._unread and not self.lost:
-            self._closing = True
-            self.transport.write_eof()
-            self._wait(LINGER_S)
-        elif not keep_alive or self._closing:
-            self._close()
-        elif self._line:
+        if self._line:
             self._next()
             if len(self._line) < WAITING_MAX:
                 self.transport.resume_reading()
+        elif self._unread and not self.lost:
+            self._closing = True
+            self.transport.write_eof()
+            self._wait(self.server.waits.linger_s)
+        elif not keep_alive or self._closing:
+            self._close()
         else:
-            self._wait(IDLE_WAIT_S)
+            self._wait(self.server.waits.idle_s)
 
     def time_out(self) -> None:
         """The deadline has passed: nothing came, or nothing was read."""
         if self.waiting is not None or self._current is not None:
             self.transport.abort()
-        else:
+        elif self._handed or self._closing:
             self._close()
+        else:
+            self._refuse(HttpError(408, "The request did not arrive in time."))
 
     def close_if_idle(self) -> None:
         """Close a connection on which nothing is under way."""
@@ -412,15 +392,28 @@ class Connection(asyncio.Protocol):
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         method = self._parser.get_method().decode("ascii")
         return Request(
-            method, path.decode("latin-1"), query, self._headers, b"" if too_large else body, too_large
+            method, path.decode("latin-1"), query, self._head, b"" if too_large else body, too_large
         )
+
+    def _check_head(self, headers: dict[bytes, bytes]) -> None:
+        """Refuse what llhttp lets pass and RFC 9112 does not: 2.3 on versions, 3.2 on Host, 6.1 on codings."""
+        version = self._parser.get_http_version()
+        self._modern = version == "1.1"
+        if not self._modern and version != "1.0":
+            raise _RefusedError(HttpError(400, "This server speaks HTTP/1.1."))
+        if self._modern and b"host" not in headers:
+            raise _RefusedError(HttpError(400, "The request has no Host header."))
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and (coding.lower() != b"chunked" or not self._modern):
+            raise _RefusedError(HttpError(400, "The only transfer-encoding is chunked, in HTTP/1.1."))
 
     def _hand_over(self, request: Request, *, last: bool) -> None:
         self._handed = True
-        modern = self._parser.get_http_version() == "1.1"
-        keep_alive = modern and self._parser.should_keep_alive() and not last
-        exchange = Exchange(self, keep_alive=keep_alive, chunked=modern, bodiless=request.method == "HEAD")
-        self._unread = last
+        keep_alive = self._modern and self._parser.should_keep_alive() and not last
+        exchange = Exchange(
+            self, keep_alive=keep_alive, chunked=self._modern, bodiless=request.method == "HEAD"
+        )
+        self._unread = self._unread or last
         self._line.append((request, exchange))
         if self._current is None:
             self._next()
@@ -431,14 +424,20 @@ class Connection(asyncio.Protocol):
         request, exchange = self._line.popleft()
         self._current = exchange
         self.deadline_s = float("inf")
-        self._task = self._loop.create_task(self.server.answering.handle(request, exchange))
+        if isinstance(request, HttpError):
+            self.server.answering.refuse(request, exchange)
+        else:
+            self._task = self._loop.create_task(self.server.answering.handle(request, exchange))
 
     def _refuse(self, error: HttpError) -> None:
-        self._closing = True
+        """Parse no more; the caller learns why once all its requests before this have their answers."""
+        self._closing = self._handed = True
+        if self._unread:  # The error is in a body that nobody reads: its request has an answer of its own.
+            return
+        self._unread = True
+        self._line.append((error, Exchange(self, keep_alive=False, chunked=False, bodiless=False)))
         if self._current is None:
-            self.send(self.server.answering.refuse(error))
-            self._unread = True
-            self.answered(keep_alive=False)
+            self._next()
 
     def _close(self) -> None:
         self._closing = True

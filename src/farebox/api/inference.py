@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from farebox.api.http import Request
 from farebox.api.visit import Visit
 from farebox.core.errors import Fault, Kind
 from farebox.dialects.dialect import Dialect
-from farebox.gateway.admit import authenticate, check_grant
+from farebox.gateway.admit import authenticate, check_grant, check_window
 from farebox.gateway.call import Call
 from farebox.gateway.house import House
 from farebox.gateway.serve import serve
+
+_JSON_KIND = re.compile(rb"(?:(?:application|text)/(?:[^/ ]+\+)?json)?")  # Or none at all.
 
 
 class Inference:
@@ -25,9 +28,12 @@ class Inference:
     async def handle(self, visit: Visit) -> None:
         """Admit the caller, check the request, serve the call."""
         house, profile = self._house, visit.profile
+        if visit.exchange.draining:
+            raise Fault(Kind.DRAINING, "This server is restarting. Try again shortly.", retry_after_s=1)
         grant = visit.grant = authenticate(visit.secret(), house, counts=True)
         visit.headers += grant.headers
-        check_grant(grant, profile, house)
+        check_grant(grant, profile)
+        check_window(grant, house)
         if self._in_flight.locked():
             raise Fault(
                 Kind.OVERLOADED,
@@ -61,7 +67,8 @@ class Inference:
             grant=visit.grant,
             began_us=visit.began_us,
             began_s=visit.began_s,
-            headers=visit.headers,
+            headers=visit.headers
+            + b"x-generation-id: %b\r\n" % visit.id.encode(),  # OpenRouter's name for it.
         )
 
 
@@ -71,10 +78,10 @@ def check_body(request: Request) -> None:
         raise Fault(Kind.TOO_LARGE, "The request body is larger than this server accepts. Send less at once.")
     if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Fault(Kind.WRONG_MEDIA, "Compressed request bodies are not accepted. Send the JSON as it is.")
-    kind, _, parameters = request.headers.get(b"content-type", b"application/json").lower().partition(b";")
-    kind = kind.strip()
-    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+    kind, *parameters = request.headers.get(b"content-type", b"").lower().split(b";")
+    if not _JSON_KIND.fullmatch(kind.strip()):
         raise Fault(Kind.WRONG_MEDIA, "The request body must be JSON: send content-type: application/json.")
-    charset = parameters.strip().removeprefix(b"charset=").strip(b'"')
-    if parameters.strip() and charset not in (b"utf-8", b"utf8", b"us-ascii"):
-        raise Fault(Kind.WRONG_MEDIA, "The request body must be in UTF-8.")
+    for parameter in parameters:
+        name, _, value = parameter.strip().partition(b"=")
+        if name == b"charset" and value.strip(b'"') not in (b"utf-8", b"utf8", b"us-ascii"):
+            raise Fault(Kind.WRONG_MEDIA, "The request body must be in UTF-8.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from farebox.accounts.plans import Plan
 from farebox.api.visit import Visit
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import write_nano
 from farebox.core.rates import PER_MILLION, Rates
 from farebox.gateway.admit import authenticate, check_grant
+from farebox.gateway.call import Grant
 from farebox.gateway.house import House
 from farebox.gateway.profiles import Profile
 from farebox.providers.listing import Listing
@@ -24,39 +26,41 @@ class Models:
 
     async def list_models(self, visit: Visit) -> None:
         """`GET …/models`: what this key may use."""
-        plan = self._admit(visit)
-        rows = [self._row(x, visit.profile) for x in self._house.catalogue.listings if plan.allows(x.id)]
+        plan = self._admit(visit).plan
+        rows = [
+            self._row(x, visit.profile, plan) for x in self._house.catalogue.listings if plan.allows(x.id)
+        ]
         visit.answer({"object": "list", "data": rows})
 
     async def get_model(self, visit: Visit) -> None:
         """`GET …/models/{id}`."""
-        plan = self._admit(visit)
+        plan = self._admit(visit).plan
         listing = self._house.catalogue.find(visit.rest)
         if listing is None or not plan.allows(listing.id):
             raise Fault(
                 Kind.MODEL_NOT_FOUND, f"The model {visit.rest[:200]!r} does not exist.", param="model"
             )
-        visit.answer(self._row(listing, visit.profile))
+        visit.answer(self._row(listing, visit.profile, plan))
 
     async def catalogue(self, visit: Visit) -> None:
         """`GET /api/models`: public, in AICredits' form, with what the customer pays."""
         visit.answer({"object": "list", "data": [self._priced(x) for x in self._house.catalogue.listings]})
 
-    def _admit(self, visit: Visit):  # type: ignore[no-untyped-def]
+    def _admit(self, visit: Visit) -> Grant:
         grant = visit.grant = authenticate(visit.secret(), self._house, counts=False)
         visit.headers += grant.headers
-        check_grant(grant, visit.profile, self._house)
-        return grant.plan
+        check_grant(grant, visit.profile)
+        return grant
 
     def _price(self, listing: Listing, markup_nano: int | None = None) -> Rates:
         return self._house.prices.price(listing.id, listing.cost, listing.price, markup_nano).rates
 
-    def _row(self, listing: Listing, profile: Profile) -> dict[str, object]:
+    def _row(self, listing: Listing, profile: Profile, plan: Plan) -> dict[str, object]:
         name = self._bare(listing) if profile.bare_list else listing.id
         row: dict[str, object] = {"id": name, "object": "model", "owned_by": listing.owner}
         if profile.bare_list:
             return row
-        rates = self._price(listing)
+        rates = self._price(listing, plan.markup_nano)
         return row | {
             "created": CREATED,
             "name": listing.name,

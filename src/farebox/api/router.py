@@ -28,13 +28,20 @@ class Router:
             methods, rest = self._by_prefix(unquote(request.path))
         if methods is None:
             raise Fault(
-                Kind.NOT_FOUND, f"There is nothing at {request.path[:200]!r}. See /docs for what there is."
+                Kind.NOT_FOUND,
+                f"There is nothing at {request.path[:200]!r}. Check the path and your client's base URL.",
             )
         surface = methods.get("GET" if request.method == "HEAD" else request.method)
         if surface is None:
-            allowed = ", ".join(sorted(methods))
-            raise Fault(Kind.WRONG_METHOD, f"{request.method} is not possible here; use {allowed}.")
+            raise Fault(
+                Kind.WRONG_METHOD, f"{request.method} is not possible here; use {self.allowed(request)}."
+            )
         return surface, self._as_host(surface.profile, request), rest
+
+    def allowed(self, request: Request) -> str:
+        """The methods of whatever is at this request's path, for the `Allow` of a 405 (RFC 9110, 15.5.6)."""
+        methods = self._exact.get(request.path) or self._by_prefix(unquote(request.path))[0] or {}
+        return ", ".join(sorted([*methods, *(["HEAD"] if "GET" in methods else [])]))
 
     def profile_of(self, request: Request) -> Profile:
         """The profile whose form an answer to this request takes, whether there is a surface or not."""

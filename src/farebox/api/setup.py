@@ -13,7 +13,8 @@ from farebox.store.database import Database
 _HTML = (
     b"content-type: text/html; charset=utf-8\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
     b"referrer-policy: no-referrer\r\nx-frame-options: DENY\r\n"
-    b"content-security-policy: default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'\r\n"
+    b"content-security-policy: default-src 'none'; style-src 'unsafe-inline'; form-action 'self';"
+    b" frame-ancestors 'none'\r\n"
 )
 _PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -21,7 +22,10 @@ _PAGE = (
     "padding:0 1rem;color-scheme:light dark}}code{{overflow-wrap:anywhere;display:block;padding:1rem;border:1px solid}}"
     "button{{font:inherit;padding:.5rem 1rem}}</style><h1>{title}</h1>{body}</html>"
 )
-_GONE = "<p>This link was used, replaced or is older than a day. Make a new one on the server:</p><code>farebox admin link</code>"
+_GONE = (
+    "<p>This link was used, replaced or is older than a day. Make a new one on the server:</p>"
+    "<code>farebox admin link</code>"
+)
 
 
 class Setup:
@@ -42,7 +46,8 @@ class Setup:
         form = (
             f'<form method="post" action="/setup"><input type="hidden" name="token" value="{escape(token)}">'
             '<p><label>Your name <input name="name" required maxlength="100" autocomplete="name"></label></p>'
-            "<p>You will get an administrator's key. It is shown once.</p><button>Create the administrator</button></form>"
+            "<p>You will get an administrator's key. It is shown once.</p>"
+            "<button>Create the administrator</button></form>"
         )
         _show(visit, 200, "Create the administrator", form)
 

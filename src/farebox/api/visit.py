@@ -7,7 +7,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from farebox.api.http import Exchange, Request
+from farebox.api.exchange import Exchange
+from farebox.api.http import Request
 from farebox.gateway.call import Grant
 from farebox.gateway.profiles import Profile
 from farebox.ledger.books import RequestRow

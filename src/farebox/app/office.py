@@ -84,7 +84,7 @@ def _check_currency(database: SqliteDatabase, currency: str) -> None:
     assert row is not None
     if row[0] != currency:
         raise ValueError(
-            f"wallet.currency is {currency}, but this data folder was started in {str(row[0])}:"
+            f"wallet.currency is {currency}, but this data folder was started in {row[0]!s}:"
             " one deployment has one currency"
         )
 

@@ -10,23 +10,25 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import uvloop
 
 from farebox.app.office import open_office
-from farebox.app.stock import Found, take_stock
-from farebox.app.welcome import Welcome
+from farebox.app.stock import Found, Stock, take_stock
 from farebox.app.worker import Worker, run_worker
 from farebox.config.settings import Settings
 
 log = logging.getLogger("farebox")
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RESTART_S = 0.5  # A worker that cannot live is tried again at this pace, not in a spin.
 _FILES_WANTED = 65_536
 GC_OBJECTS = 20_000
@@ -85,35 +87,34 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
     return bound
 
 
-def run(bind: Bind, data: Path, settings: Settings, found: Found, welcome: Welcome) -> int:
-    """Answer calls until told to stop; the exit code."""
+def run(bind: Bind, data: Path, settings: Settings, found: Found, ready: Callable[[Stock], None]) -> int:
+    """Answer calls until told to stop; the exit code. `ready` is told once, with what there is to sell."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     _raise_file_limit()
     stock = take_stock(settings, found, os.environ)
 
-    def work(ready: Callable[[], None]) -> None:
+    def work(listening: Callable[[], None], lifeline: int | None = None) -> None:
         # What the start leaves behind stays for good: no collection needs to look at it again, and a call makes few
         # cycles, so collections may be rarer than Python's default of every 700 objects.
         gc.freeze()
         gc.set_threshold(GC_OBJECTS, 20, 50)
         office = open_office(data, settings, os.environ)
         top_up_url = f"{settings.server.base_url or bind.url}/console/wallet"
-        uvloop.run(_work(lambda: Worker(office, stock, top_up_url=top_up_url), bind.listener(), ready))
+
+        async def answer() -> None:
+            worker = Worker(office, stock, top_up_url=top_up_url)
+            await run_worker(worker, bind.listener(), listening, lifeline)
+
+        uvloop.run(answer())
 
     if settings.server.workers == 1:
-        work(lambda: welcome.say(stock))
+        work(lambda: ready(stock))
         return 0
-    welcome.say(stock)
+    ready(stock)
     return _Supervisor(work, settings.server.workers).run()
 
 
-async def _work(build: Callable[[], Worker], listening: socket.socket, ready: Callable[[], None]) -> None:
-    await run_worker(build(), listening, ready)
-
-
 def _raise_file_limit() -> None:
-    import resource  # noqa: PLC0415 -- not on every platform Python has
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES_WANTED if hard == resource.RLIM_INFINITY else min(_FILES_WANTED, hard)
     if soft < wanted:
@@ -121,17 +122,21 @@ def _raise_file_limit() -> None:
 
 
 class _Supervisor:
-    """Keeps a number of workers alive."""
+    """Keeps a number of workers alive.
 
-    def __init__(self, work: Callable[[Callable[[], None]], None], workers: int) -> None:
+    They end with it, even if it is killed: each holds one end of a pipe that says so when the other end is gone.
+    """
+
+    def __init__(self, work: Callable[[Callable[[], None], int], None], workers: int) -> None:
         self._work = work
         self._workers = workers
         self._children: set[int] = set()
         self._stopping = False
+        self._lifeline, self._ours = os.pipe()
 
     def run(self) -> int:
         """Watch until told to stop and every worker has gone."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._pass_on)
         for _ in range(self._workers):
             self._fork()
@@ -153,22 +158,31 @@ class _Supervisor:
         self._stopping = True
         for child in list(self._children):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child, number)
+                os.kill(child, signal.SIGTERM)
 
     def _fork(self) -> None:
-        if self._stopping:
-            return
-        pid = os.fork()
+        # A signal between the fork and the child's own handlers would make the child signal its siblings.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        pid = 0 if self._stopping else os.fork()
+        if not pid and not self._stopping:
+            self._live()
         if pid:
             self._children.add(pid)
-            return
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    def _live(self) -> NoReturn:
+        """The whole life of a child."""
+        os.close(self._ours)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # Ctrl-C reaches the whole family at once, and twice would mean "now": the parent passes it on.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        code = 1
         try:
-            self._work(lambda: None)
-        except KeyboardInterrupt:
-            os._exit(0)
+            self._work(lambda: None, self._lifeline)
+            code = 0
         except BaseException:
             log.exception("a worker could not go on")
-            os._exit(1)
-        os._exit(0)
+            raise
+        finally:
+            os._exit(code)  # A fork must not unwind into what its parent was doing.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from typing import TypeVar
 
 import msgspec
 
 from farebox.config.settings import Model, Settings
 from farebox.config.settings import Provider as ProviderSettings
+from farebox.core.clock import SystemClock
 from farebox.core.rates import Rates
 from farebox.dialects import DIALECTS
 from farebox.gateway.call import Provider
@@ -21,6 +23,7 @@ from farebox.providers.rows import ProviderRow, load_providers
 from farebox.providers.sandbox.upstream import Sandbox
 from farebox.providers.upstream import Endpoint, TimeLimits, Upstream
 
+Option = TypeVar("Option")
 SANDBOX_DELAY_S = 0.01  # Between two chunks, so that a stream looks alive.
 
 
@@ -73,11 +76,11 @@ def take_stock(settings: Settings, found: Found, environment: Mapping[str, str])
     sandbox = not providers and is_loopback(settings.server.host)
     upstreams: list[Upstream] = [upstream]
     if sandbox:
-        stand_in = Sandbox(SANDBOX_DELAY_S)
+        stand_in = Sandbox(SANDBOX_DELAY_S, SystemClock())
         upstreams.append(stand_in)
         providers[SANDBOX] = Provider(Endpoint(SANDBOX, ""), stand_in, DIALECTS["openai_chat"], sandbox=True)
     configured = [_listing(model) for model in settings.models]
-    listings = [*configured, *_engine_listings(found.engines)]
+    listings = [*configured, *_engine_listings(found.engines, settings.wallet.currency)]
     catalogue = build_catalogue(_with_fx(load_release(), settings), listings, set(providers), sandbox=sandbox)
     return Stock(catalogue, providers, tuple(upstreams), sandbox)
 
@@ -90,6 +93,8 @@ def _with_fx(release: Iterable[Listing], settings: Settings) -> list[Listing]:
 
 
 def _configured(provider: ProviderSettings, row: ProviderRow | None, upstream: Upstream) -> Provider:
+    """A provider of the configuration file; what it leaves out is as the release's row of that name has it."""
+    known = row or ProviderRow(provider.name, provider.base_url)
     limits = TimeLimits(
         connect_s=provider.connect_timeout_s,
         first_byte_s=provider.first_byte_timeout_s,
@@ -101,16 +106,33 @@ def _configured(provider: ProviderSettings, row: ProviderRow | None, upstream: U
         provider.name,
         provider.base_url,
         provider.api_key,
-        auth_header=row.auth_header if row else "authorization",
+        auth_header=_either(provider.auth_header, known.auth_header),
         headers=tuple(provider.headers.items()),
         limits=limits,
     )
-    return Provider(endpoint, upstream, DIALECTS[provider.dialect], keep_alive_s=provider.keep_alive_s)
+    return Provider(
+        endpoint,
+        upstream,
+        DIALECTS[provider.dialect],
+        keep_alive_s=provider.keep_alive_s,
+        stream_usage=_either(provider.stream_usage, known.stream_usage),
+        cancel_stops_billing=_either(provider.cancel_stops_billing, known.cancel_stops_billing),
+    )
+
+
+def _either(given: Option | None, usual: Option) -> Option:
+    return usual if given is None else given
 
 
 def _provider(row: ProviderRow, upstream: Upstream, api_key: str | None) -> Provider:
     endpoint = Endpoint(row.name, row.base_url, api_key, auth_header=row.auth_header)
-    return Provider(endpoint, upstream, DIALECTS[row.dialect])
+    return Provider(
+        endpoint,
+        upstream,
+        DIALECTS[row.dialect],
+        stream_usage=row.stream_usage,
+        cancel_stops_billing=row.cancel_stops_billing,
+    )
 
 
 def _listing(model: Model) -> Listing:
@@ -130,9 +152,9 @@ def _listing(model: Model) -> Listing:
     )
 
 
-def _engine_listings(engines: Iterable[FoundEngine]) -> list[Listing]:
+def _engine_listings(engines: Iterable[FoundEngine], currency: str) -> list[Listing]:
     """A local engine's models, free: electricity is not metered here."""
-    free = Rates("USD", input=0, output=0)
+    free = Rates(currency, input=0, output=0)
     return [
         Listing(
             id=f"{engine.row.name}/{model.replace('/', '-')}",

@@ -22,6 +22,10 @@ from farebox.store.database import Transaction
 LINK_VARIABLE = "FAREBOX_ADMIN_LINK"
 FIRST_ACCOUNT = "first"
 FIRST_MODEL = "openai/gpt-4o-mini"
+_SANDBOX_SAYS = "none, so the sandbox answers every model (marked x-sandbox: true)"
+_NOBODY_SAYS = (
+    "none, so there is nothing to sell: set a provider's key, such as OPENAI_API_KEY, or write farebox.toml"
+)
 
 
 def check_bind(office: Office, environment: Mapping[str, str]) -> None:
@@ -32,8 +36,8 @@ def check_bind(office: Office, environment: Mapping[str, str]) -> None:
     with office.database.read() as view:
         if not has_administrator(view):
             raise ValueError(
-                f"{host} is a public address and there is no administrator yet: start once on 127.0.0.1 and use the link,"
-                f" or set {LINK_VARIABLE}=1 to have it printed here"
+                f"{host} is a public address and there is no administrator yet: start once on 127.0.0.1 and use the"
+                f" link, or set {LINK_VARIABLE}=1 to have it printed here"
             )
 
 
@@ -67,21 +71,26 @@ class Welcome(msgspec.Struct):
             grant, amount = TransferKind.GRANT, wallet.starter_credit_nano
             move(work, Move(office.ids.new(), account.id, grant, amount, wallet.currency, "starter", now_us))
 
-    def say(self, stock: Stock) -> None:
-        """Print the welcome."""
-        print(f"Farebox is ready on {self.url}", flush=True)
+    def text(self, stock: Stock) -> str:
+        """What to print once calls are answered."""
         names = ", ".join(name for name in stock.providers if name != SANDBOX)
-        print(f"Providers: {names or 'none, so the sandbox answers every model (marked x-sandbox: true)'}")
+        lines = [
+            f"Farebox is ready on {self.url}",
+            f"Providers: {names or (_SANDBOX_SAYS if stock.sandbox else _NOBODY_SAYS)}",
+        ]
         if self.link:
-            print(f"Create the administrator (once, within a day): {self.link}")
+            lines.append(f"Create the administrator (once, within a day): {self.link}")
         if self.key:
-            print(f"A first key with {self.credit} of credit, shown only now: {self.key}\nTry it:")
-            print(
-                f"  curl {self.url}/v1/chat/completions -H 'Authorization: Bearer {self.key}'"
-                f" -H 'Content-Type: application/json'"
-                f' -d \'{{"model": "{_first_model(stock)}", "messages": [{{"role": "user", "content": "Hello!"}}]}}\''
-            )
-        print(end="", flush=True)
+            lines.append(f"A first key with {self.credit} of credit, shown only now: {self.key}")
+            lines.append(f"Try it:\n  {self._curl(self.key, _first_model(stock))}")
+        return "\n".join(lines)
+
+    def _curl(self, key: str, model: str) -> str:
+        body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+        return (
+            f"curl {self.url}/v1/chat/completions -H 'Authorization: Bearer {key}'"
+            f" -H 'Content-Type: application/json' -d '{body}'"
+        )
 
 
 def _first_model(stock: Stock) -> str:

@@ -25,6 +25,7 @@ from farebox.app.surfaces import surfaces
 from farebox.billing.receipts import Receipts
 from farebox.billing.wallet import Wallets
 from farebox.gateway.house import House
+from farebox.gateway.route_book import RouteBook
 from farebox.ledger.books import Op, Result, apply_batch
 from farebox.ledger.check import check_books
 from farebox.ledger.owners import OwnerLock, register, retire, sweep_dead
@@ -44,12 +45,29 @@ POLL_S = 0.02
 ABORT_S = 5.0  # For aborted calls to settle.
 
 
-async def run_worker(worker: Worker, listening: socket.socket, ready: Callable[[], None]) -> None:
-    """Answer calls until SIGTERM or SIGINT, then drain; a second signal ends the patience."""
+async def run_worker(
+    worker: Worker, listening: socket.socket, ready: Callable[[], None], lifeline: int | None = None
+) -> None:
+    """Answer calls until SIGTERM or SIGINT, then drain; a second signal ends the patience.
+
+    With `lifeline`, a pipe's end, the other end is the parent's, who passes signals on as SIGTERM: when the pipe is
+    closed the parent is gone, and we go at once so that another may take the port.
+    """
     loop = asyncio.get_running_loop()
     stop, now = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: (now if stop.is_set() else stop).set())
+
+    def orphaned(pipe: int) -> None:
+        loop.remove_reader(pipe)
+        stop.set()
+        now.set()
+
+    def told() -> None:
+        (now if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT) if lifeline is None else (signal.SIGTERM,):
+        loop.add_signal_handler(number, told)
+    if lifeline is not None:
+        loop.add_reader(lifeline, orphaned, lifeline)
     await worker.start(listening)
     ready()
     await stop.wait()
@@ -67,6 +85,7 @@ class Worker:
         register(office.database, self._lock.owner, office.clock.now_us())
         sweep_dead(office.database, office.owners_folder, living=self._lock.owner)
         self._commit: GroupCommit[Op, Result] = GroupCommit(office.database, apply_batch)
+        prices = price_list(settings)
         self.house = House(
             clock=office.clock,
             ids=office.ids,
@@ -74,8 +93,8 @@ class Worker:
             plans=plans_of(settings),
             windows=Windows(office.windows_file),
             catalogue=stock.catalogue,
-            providers=stock.providers,
-            prices=price_list(settings),
+            prices=prices,
+            routes=RouteBook(stock.providers, prices),
             wallets=Wallets(self._commit, owner=self._lock.owner, clock=office.clock),
             top_up_url=top_up_url,
             reset_as_duration=settings.server.rate_limit_reset == "duration",
@@ -97,11 +116,14 @@ class Worker:
         self._duties = Duties(self._list_duties())
 
     async def stop(self, now: asyncio.Event) -> None:
-        """Drain: not ready from here on, no new connections; what runs may finish, until `now` or its time is up."""
+        """Drain: not ready from here on, and no new calls; what runs may finish, until `now` or its time is up.
+
+        Connections are taken until then, so that whoever asks is told that we are going, and by a 503.
+        """
         self._health.draining = True
-        self._acceptor.close()
         self.server.drain()
         await self._finish_calls(now)
+        self._acceptor.close()
         await self._duties.stop()
         await self.house.wallets.drain()
         self.server.close()
@@ -124,7 +146,8 @@ class Worker:
     async def _idle_within(self, patience_s: float, now: asyncio.Event) -> bool:
         loop = asyncio.get_running_loop()
         end_s = loop.time() + patience_s
-        while self.server.in_flight and loop.time() < end_s and not now.is_set():
+        while self.server.in_flight and loop.time() < end_s and not now.is_set():  # noqa: ASYNC110 -- as below
+            # Looked at rather than told: an event would cost every call something, for the sake of a server's last one.
             await asyncio.sleep(POLL_S)
         return not self.server.in_flight
 

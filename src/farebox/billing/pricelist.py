@@ -64,7 +64,8 @@ class PriceList:
             for kind, version in self._unsaved
         ]
         work.run_many(
-            "INSERT OR IGNORE INTO versions (id, kind, model, rates, made) VALUES (?, ?, ?, ?, ?)", rows
+            "INSERT INTO versions (id, kind, model, rates, made) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            rows,
         )
         self._unsaved.clear()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from operator import attrgetter
+from operator import attrgetter, mul
 from typing import Final, Literal
 
 import msgspec
@@ -46,11 +46,18 @@ class MediaUnits(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PriceVersion(msgspec.Struct, frozen=True):
-    """Rates as they stood once, under an id made from their content; immutable."""
+    """Rates as they stood once, under an id made from their content; immutable.
+
+    The last three are the rates made ready for the path of a call: what each class of tokens comes to in the order of
+    Usage's members, and the dearest token of either direction. They hold below the first tier.
+    """
 
     id: str
     model: str
     rates: Rates
+    by_class: tuple[int, ...]
+    dearest_in: int
+    dearest_out: int
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -68,7 +75,8 @@ def version_of(kind: Literal["price", "cost"], model: str, rates: Rates) -> Pric
     content = msgspec.json.encode(
         (kind, model, rates)
     )  # A struct's members are written in the order of the class.
-    return PriceVersion(hashlib.sha256(content).hexdigest()[:16], model, rates)
+    by_class = tuple(_RATE_OF[name](rates) for name in Usage.__struct_fields__)
+    return PriceVersion(hashlib.sha256(content).hexdigest()[:16], model, rates, by_class, *_dearest(rates, 0))
 
 
 def price_from_cost(cost: Rates, *, markup_nano: int, fx_nano: int, currency: str) -> Rates:
@@ -102,6 +110,22 @@ def charge_nano(usage: Usage, rates: Rates, media: MediaUnits | None = None) -> 
     if media is not None:
         femto += sum(line.amount_femto for line in _media_lines(usage, rates, media))
     return -(-femto // FEMTO) + (rates.request or 0)
+
+
+def charge_at(usage: Usage, version: PriceVersion) -> int:
+    """The same as `charge_nano` of tokens at a version's rates, by what the version has made ready."""
+    if version.rates.tiers:
+        return charge_nano(usage, version.rates)
+    femto: int = sum(map(mul, msgspec.structs.astuple(usage), version.by_class))
+    return -(-femto // FEMTO) + (version.rates.request or 0)
+
+
+def hold_at(input_tokens: int, output_tokens: int, version: PriceVersion) -> int:
+    """The same as `hold_nano` of tokens at a version's rates."""
+    if version.rates.tiers:
+        return hold_nano(input_tokens, output_tokens, version.rates)
+    femto = input_tokens * version.dearest_in + output_tokens * version.dearest_out
+    return -(-femto // FEMTO) + (version.rates.request or 0)
 
 
 def receipt_lines(usage: Usage, rates: Rates, media: MediaUnits | None = None) -> tuple[Line, ...]:
@@ -208,4 +232,5 @@ _CHAINS: Final = {
 _NAMED_TOKEN_UNITS: Final = tuple(
     (name, attrgetter(name), _falling_back(*chain)) for name, chain in _CHAINS.items()
 )
+_RATE_OF: Final = {name: rate_of for name, _, rate_of in _NAMED_TOKEN_UNITS}
 _TOKEN_UNITS: Final = tuple((units_of, rate_of) for _, units_of, rate_of in _NAMED_TOKEN_UNITS)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from farebox.billing.pricelist import read_versions
-from farebox.billing.pricing import FEMTO, receipt_lines
+from farebox.billing.pricing import FEMTO, Line, receipt_lines
 from farebox.core.money import write_nano
 from farebox.core.rates import Rates
 from farebox.core.usage import Usage
@@ -113,7 +113,7 @@ class Receipts:
         }
 
     def receipt(self, row: RequestRow) -> dict[str, object]:
-        """The whole receipt: its lines add up to the charge, the rounding being the last of them."""
+        """The whole receipt: its lines add up to the charge; the last are what the wallet could not pay, and the rounding."""
         usage = msgspec.json.decode(row.usage, type=Usage)
         with self._database.read() as view:
             rates = read_versions(view, [row.price_version]).get(row.price_version)
@@ -124,7 +124,7 @@ class Receipts:
             "hold": _amount(row.hold),
             "freed": _amount(max(row.hold - row.charge, 0)),
             "price_version": row.price_version,
-            "lines": _lines(usage, rates) if rates is not None and row.charge else [],
+            "lines": _lines(usage, rates, row.leakage) if rates is not None and row.charge else [],
             "attempts": [
                 {
                     "provider": tried["provider"],
@@ -169,7 +169,10 @@ def _amount(nano: int) -> msgspec.Raw:
     return msgspec.Raw(write_nano(nano).encode())
 
 
-def _lines(usage: Usage, rates: Rates) -> list[dict[str, object]]:
+def _lines(usage: Usage, rates: Rates, unpaid_nano: int) -> list[dict[str, object]]:
+    *lines, rounding = receipt_lines(usage, rates)
+    if unpaid_nano:
+        lines.append(Line("unpaid", 1, -unpaid_nano, 1, -unpaid_nano * FEMTO))
     return [
         {
             "unit": line.unit_class,
@@ -178,7 +181,7 @@ def _lines(usage: Usage, rates: Rates) -> list[dict[str, object]]:
             "per": line.per,
             "amount": msgspec.Raw(_exact(line.amount_femto).encode()),
         }
-        for line in receipt_lines(usage, rates)
+        for line in (*lines, rounding)
     ]
 
 

@@ -2,19 +2,30 @@
 
 A hold is durable before any byte leaves for a provider; a settlement is durable before the end of an answer leaves.
 Both are keyed by the call's id, so a repeat changes nothing. A settlement that the database will not take is kept and
-tried again until it does; its caller waits for it at most SETTLE_WAIT_S.
+tried again until it does; its caller waits for it at most SETTLE_WAIT_S. Nor does it matter when a caller leaves: a
+hold that was taken for nobody is released, a settlement is carried through.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 
 import msgspec
 
 from farebox.core.clock import Clock
 from farebox.core.errors import Fault, Kind
-from farebox.ledger.books import ExtendOp, Held, HoldOp, Op, Refused, RequestRow, Result, Settled, SettleOp
+from farebox.ledger.books import (
+    ExtendOp,
+    Held,
+    HoldOp,
+    Op,
+    Refused,
+    ReleaseOp,
+    RequestRow,
+    Result,
+    Settled,
+    SettleOp,
+)
 from farebox.store.database import StoreUnavailableError
 from farebox.store.writer import GroupCommit
 
@@ -49,16 +60,17 @@ class Wallets:
     def __init__(self, commit: GroupCommit[Op, Result], *, owner: str, clock: Clock) -> None:
         self.counts = Counts()
         self._commit = commit
+        self._commit.abandoned = self._abandoned
         self._owner = owner
         self._clock = clock
-        self._unsettled: set[asyncio.Task[Settled]] = set()
+        self._carried: dict[str, asyncio.Task[Settled]] = {}  # By the call's id.
 
     async def hold(self, hold: Hold, model: str) -> Refused | None:
         """Take a hold, or say why not. Fault LEDGER_UNAVAILABLE if the books cannot be written."""
         op = HoldOp(
             hold.id, hold.account_id, hold.key_id, self._owner, model, hold.amount_nano, self._clock.now_us()
         )
-        result = await self._ask(op)
+        result = await self._ask_or_fault(op)
         if isinstance(result, Refused):
             self.counts.refusals += 1
             return result
@@ -67,7 +79,7 @@ class Wallets:
 
     async def extend(self, hold: Hold, amount_nano: int) -> bool:
         """Hold more for a stream that goes on; False if the wallet cannot."""
-        result = await self._ask(ExtendOp(hold.id, hold.account_id, amount_nano))
+        result = await self._ask_or_fault(ExtendOp(hold.id, hold.account_id, amount_nano))
         if isinstance(result, Held):
             hold.amount_nano += amount_nano
             return True
@@ -76,30 +88,61 @@ class Wallets:
     async def settle(self, row: RequestRow) -> Settled:
         """Post what is due and free the rest. Fault LEDGER_UNAVAILABLE after SETTLE_WAIT_S; it is still settled then."""
         op = SettleOp(row, self._clock.now_us())
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + SETTLE_WAIT_S
         try:
-            settled = await self._commit.submit(op)
-        except StoreUnavailableError:
-            task = self._keep(self._settle_later(op))
+            settled = await self._ask(op)
+        except StoreUnavailableError as error:
+            carried = self._carry(op)
             try:
-                settled = await asyncio.wait_for(asyncio.shield(task), SETTLE_WAIT_S)
-            except TimeoutError as error:
+                return await asyncio.wait_for(asyncio.shield(carried), end_s - loop.time())
+            except TimeoutError:
                 raise _unavailable() from error
         assert isinstance(settled, Settled)
         self._count(op)
         return settled
 
     async def drain(self) -> None:
-        """Wait for settlements that are still being tried, and for the queue."""
-        await asyncio.gather(*self._unsettled, return_exceptions=True)
+        """Wait for the queue, and for settlements that are still being tried."""
         await self._commit.drain()
+        while self._carried:
+            await asyncio.gather(*self._carried.values(), return_exceptions=True)
+            await self._commit.drain()
 
-    async def _ask(self, op: HoldOp | ExtendOp) -> Result:
+    async def _ask_or_fault(self, op: HoldOp | ExtendOp) -> Result:
         try:
-            return await self._commit.submit(op)
+            return await self._ask(op)
         except StoreUnavailableError as error:
             raise _unavailable() from error
 
-    async def _settle_later(self, op: SettleOp) -> Settled:
+    async def _ask(self, op: Op) -> Result:
+        """Wait for one operation; what became of it after its caller left is seen to by `_abandoned`."""
+        future = self._commit.submit(op)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled():  # It was done already, and the caller left before it could look.
+                self._abandoned(op, future.result())
+            raise
+
+    def _abandoned(self, op: Op, result: Result | Exception) -> None:
+        """See to an operation whose caller has left."""
+        if isinstance(op, SettleOp):
+            self._carry(op)
+        elif isinstance(op, HoldOp) and isinstance(result, Held):
+            self._carry(ReleaseOp(op.id, op.account_id))
+        # An extension stands: the settlement frees what the hold really is.
+
+    def _carry(self, op: SettleOp | ReleaseOp) -> asyncio.Task[Settled]:
+        """Try until the books have it. A repeat of what they have already changes nothing."""
+        id_ = op.row.id if isinstance(op, SettleOp) else op.id
+        task = self._carried.get(id_)
+        if task is None:
+            task = self._carried[id_] = asyncio.create_task(self._carry_through(op))
+            task.add_done_callback(lambda _: self._carried.pop(id_))
+        return task
+
+    async def _carry_through(self, op: SettleOp | ReleaseOp) -> Settled:
         wait_s = RETRY_FIRST_S
         while True:
             await asyncio.sleep(wait_s)
@@ -109,13 +152,9 @@ class Wallets:
             except StoreUnavailableError:
                 continue
             assert isinstance(settled, Settled)
+            if isinstance(op, SettleOp):
+                self._count(op)
             return settled
-
-    def _keep(self, settling: Coroutine[None, None, Settled]) -> asyncio.Task[Settled]:
-        task = asyncio.create_task(settling)
-        self._unsettled.add(task)
-        task.add_done_callback(self._unsettled.discard)
-        return task
 
     def _count(self, op: SettleOp) -> None:
         if op.row.state == "posted":

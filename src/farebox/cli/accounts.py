@@ -14,12 +14,14 @@ from farebox.cli.table import new_table, print_table
 from farebox.cli.times import write_time
 from farebox.core.money import write_nano
 
+Name = Annotated[str, Parameter(help="The account's name.")]
+
 app = App(name="accounts", help="Make, list, disable and enable accounts.")
 
 
 @app.command
 def create(
-    name: str,
+    name: Name,
     /,
     *,
     plan: Annotated[str, Parameter(help="What the account may do.")] = DEFAULT_PLAN,
@@ -60,14 +62,14 @@ def list_accounts(*, data: Data = DEFAULT_DATA, config: Config = None) -> None:
 
 
 @app.command
-def disable(name: str, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> None:
+def disable(name: Name, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> None:
     """Refuse every call of an account from now on."""
     _set(name, data, config, active=False)
     print(f"Disabled {name}.")
 
 
 @app.command
-def enable(name: str, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> None:
+def enable(name: Name, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> None:
     """Let a disabled account call again."""
     _set(name, data, config, active=True)
     print(f"Enabled {name}.")

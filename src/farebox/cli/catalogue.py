@@ -16,6 +16,7 @@ from farebox.app.office import load_settings, price_list
 from farebox.app.stock import discover, take_stock
 from farebox.cli.options import DEFAULT_DATA, Config, Data
 from farebox.cli.table import new_table, print_table
+from farebox.core.clock import SystemClock
 from farebox.core.money import write_nano
 from farebox.core.rates import Rates
 from farebox.providers.catalogue_import import import_catalogue
@@ -72,7 +73,7 @@ def import_prices(
 ) -> None:
     """Write the release's data file anew from genai-prices and the rows kept by hand. A development command."""
     path = target or Path(str(files("farebox.providers") / "release" / "models.json"))
-    report = import_catalogue(path, datetime.now(UTC).date())
+    report = import_catalogue(path, datetime.fromtimestamp(SystemClock().now_us() / 1_000_000, UTC).date())
     print(f"Wrote {path.name}: {msgspec.json.encode(report).decode()}")
 
 

@@ -11,16 +11,16 @@ from farebox.accounts.accounts import Account, create_account, find_account, get
 from farebox.accounts.keys import Key, end_key, find_key, mint_key, read_keys
 from farebox.accounts.plans import DEFAULT_PLAN
 from farebox.app.office import Office, plans_of
-from farebox.cli.options import DEFAULT_DATA, Config, Data, opened
+from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, read_amount
 from farebox.cli.table import new_table, print_table
 from farebox.cli.times import write_time
-from farebox.core.money import parse_nano
 from farebox.ledger.books import Move, move
 from farebox.ledger.rules import TransferKind
 from farebox.store.database import Transaction
 
 app = App(name="keys", help="Make, list, rotate and revoke API keys.")
 OVERLAP_S = 86_400
+NamedKey = Annotated[str, Parameter(help="Its id, its label if no other has it, or the key itself.")]
 
 
 @app.command
@@ -56,7 +56,12 @@ def create(
 
 
 @app.command(name="list")
-def list_keys(*, account: str | None = None, data: Data = DEFAULT_DATA, config: Config = None) -> None:
+def list_keys(
+    *,
+    account: Annotated[str | None, Parameter(help="Only this account's.")] = None,
+    data: Data = DEFAULT_DATA,
+    config: Config = None,
+) -> None:
     """List keys, without their secrets."""
     with opened(data, config) as office, office.database.read() as view:
         owners = {one.id: one for one in read_accounts(view)}
@@ -80,7 +85,7 @@ def list_keys(*, account: str | None = None, data: Data = DEFAULT_DATA, config: 
 
 
 @app.command
-def revoke(key: str, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> None:
+def revoke(key: NamedKey, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> None:
     """Revoke a key, named by its id, its label or itself; every worker refuses it within a second."""
     with opened(data, config) as office, office.database.transaction() as work:
         found = _key(work, key)
@@ -90,7 +95,7 @@ def revoke(key: str, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> 
 
 @app.command
 def rotate(
-    key: str,
+    key: NamedKey,
     /,
     *,
     overlap_s: Annotated[int, Parameter(help="How long the old key stays good, in seconds.")] = OVERLAP_S,
@@ -100,7 +105,7 @@ def rotate(
 ) -> None:
     """Make a key in the place of another, which stays good for an overlap."""
     if overlap_s < 0:
-        raise ValueError("the overlap cannot be negative")
+        raise UsageError("the overlap cannot be negative")
     with opened(data, config) as office, office.database.transaction() as work:
         now_us = office.clock.now_us()
         old = _key(work, key)
@@ -135,9 +140,9 @@ def _account(work: Transaction, office: Office, name: str, plan: str | None, gra
 
 
 def _amount(text: str) -> int:
-    nano = parse_nano(text)
+    nano = read_amount(text)
     if nano < 0:
-        raise ValueError("credit cannot be negative; use farebox wallet credit for a correction")
+        raise UsageError("credit cannot be negative; use farebox wallet credit for a correction")
     return nano
 
 

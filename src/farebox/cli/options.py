@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from farebox.app.office import Office, load_settings, open_office
 from farebox.config.settings import database_file
+from farebox.core.money import parse_nano
 
 Data = Annotated[Path, Parameter(name="--data", help="The data folder.")]
 Config = Annotated[
@@ -36,3 +37,11 @@ def opened(data: Path, config: Path | None, *, make: bool = True) -> Iterator[Of
         yield office
     finally:
         office.close()
+
+
+def read_amount(text: str) -> int:
+    """An amount as a person writes it, in nano-units; UsageError if it is none."""
+    try:
+        return parse_nano(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

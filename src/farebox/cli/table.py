@@ -1,4 +1,4 @@
-"""Tables on standard output: whole whatever the width, so that an id can be copied from them and a pipe loses nothing."""
+"""Tables on standard output: whole at any width, so that an id can be copied and a pipe loses nothing."""
 
 from __future__ import annotations
 

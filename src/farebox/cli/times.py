@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from farebox.cli.options import UsageError
+
 
 def write_time(at_us: int) -> str:
     """A time in microseconds since the epoch, as text."""
@@ -19,7 +21,7 @@ def read_time(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no time: write 2026-01-31 or 2026-01-31T18:30:00Z") from None
+        raise UsageError(f"{text!r} is no time: write 2026-01-31 or 2026-01-31T18:30:00Z") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1_000_000)

@@ -37,7 +37,7 @@ def up(
         welcome = Welcome.prepare(office, bind.url, terminal=sys.stdout.isatty())
     finally:
         office.close()  # Each worker opens its own: connections do not survive a fork.
-    return run(bind, Path(data), settings, found, welcome)
+    return run(bind, Path(data), settings, found, lambda stock: print(welcome.text(stock), flush=True))
 
 
 def _with_flags(settings: Settings, host: str | None, port: int | None, workers: int | None) -> Settings:

@@ -10,19 +10,21 @@ from cyclopts import App, Parameter
 
 from farebox.accounts.accounts import get_account
 from farebox.billing.statements import Entry, entries
-from farebox.cli.options import DEFAULT_DATA, Config, Data, opened
+from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, read_amount
 from farebox.cli.table import new_table, print_table
 from farebox.cli.times import write_time
-from farebox.core.money import parse_nano, write_nano
+from farebox.core.money import write_nano
 from farebox.ledger.books import Move, move
 from farebox.ledger.rules import TransferKind
+
+Owner = Annotated[str, Parameter(help="The account whose wallet it is.")]
 
 app = App(name="wallet", help="Credit wallets by hand and read their statements.")
 
 
 @app.command
 def credit(
-    account: str,
+    account: Owner,
     amount: Annotated[
         str, Parameter(allow_leading_hyphen=True, help="In the wallet's currency; negative is a correction.")
     ],
@@ -33,9 +35,9 @@ def credit(
     config: Config = None,
 ) -> None:
     """Put money into a wallet, or take it out: a top-up, or if negative a correction."""
-    change = parse_nano(amount)
+    change = read_amount(amount)
     if change == 0:
-        raise ValueError("the amount is zero")
+        raise UsageError("the amount is zero")
     kind = TransferKind.TOP_UP if change > 0 else TransferKind.CORRECTION
     with opened(data, config) as office, office.database.transaction() as work:
         owner, currency = get_account(work, account), office.settings.wallet.currency
@@ -49,7 +51,7 @@ def credit(
 
 @app.command
 def statement(
-    account: str,
+    account: Owner,
     /,
     *,
     json: Annotated[bool, Parameter(negative="", help="JSON lines.")] = False,

@@ -67,19 +67,30 @@ class Ulids:
         self._clock = clock
         self._pool = b""
         self._at = 0
+        self._ms = -1
+        self._time = ""
 
     def new(self) -> str:
         """A 26-character ULID."""
         if self._at >= len(self._pool):
             self._pool, self._at = os.urandom(_POOL_BYTES), 0
-        random = self._pool[self._at : self._at + _RANDOM_BYTES]
+        random = int.from_bytes(self._pool[self._at : self._at + _RANDOM_BYTES])
         self._at += _RANDOM_BYTES
-        value = (self._clock.now_us() // 1000) << 80 | int.from_bytes(random)
-        pairs = _PAIRS
-        return "".join([pairs[(value >> shift) & 1023] for shift in _SHIFTS])
+        now_ms = self._clock.now_us() // 1000
+        if (
+            now_ms != self._ms
+        ):  # Under load several ids share a millisecond, and with it their first ten letters.
+            self._ms, self._time = now_ms, _letters(now_ms, _TIME_SHIFTS)
+        return self._time + _letters(random, _RANDOM_SHIFTS)
 
 
-_SHIFTS = range(120, -1, -10)
+_TIME_SHIFTS = range(40, -1, -10)
+_RANDOM_SHIFTS = range(70, -1, -10)
+
+
+def _letters(value: int, shifts: range) -> str:
+    pairs = _PAIRS
+    return "".join([pairs[(value >> shift) & 1023] for shift in shifts])
 
 
 class ManualIds:

@@ -115,8 +115,11 @@ class Dialect(Protocol):
     def read_head(self, body: bytes) -> Head:
         """Check what must be checked before any money moves; Fault BAD_REQUEST names the member."""
 
-    def write_relayed(self, body: bytes, model: str, head: Head) -> bytes:
-        """The caller's body for a provider of the same dialect: the original members, declared splices only."""
+    def write_relayed(self, body: bytes, model: str, head: Head, *, ask_usage: bool = True) -> bytes:
+        """The caller's body for a provider of the same dialect: the original members, declared splices only.
+
+        `ask_usage`: this provider is to be asked for the usage of a stream.
+        """
 
     def tap(self, head: Head, names: Names) -> Tap:
         """A tap for one relayed reply."""

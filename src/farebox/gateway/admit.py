@@ -33,8 +33,8 @@ def authenticate(secret: str | None, house: House, *, image: bool = False, count
     )
 
 
-def check_grant(grant: Grant, profile: Profile, house: House) -> None:
-    """Refuse an account, a plan or a spent window, in that order."""
+def check_grant(grant: Grant, profile: Profile) -> None:
+    """Refuse an account, or a plan on a profile that does not serve it."""
     if not grant.account.active:
         raise Fault(
             Kind.ACCOUNT_DISABLED,
@@ -44,6 +44,15 @@ def check_grant(grant: Grant, profile: Profile, house: House) -> None:
         raise Fault(
             Kind.PLAN_REFUSED,
             f"The {grant.plan.name} plan has no API access here. Upgrade the plan to use this endpoint.",
+        )
+
+
+def check_window(grant: Grant, house: House) -> None:
+    """Refuse a call that its plan does not include, or that comes when the window is spent."""
+    if not grant.window.limit:
+        raise Fault(
+            Kind.PLAN_REFUSED,
+            f"The {grant.plan.name} plan does not include this. Upgrade the plan to use this endpoint.",
         )
     if not grant.window.allowed:
         wait_s = grant.window.reset_s - house.clock.now_us() / 1e6
@@ -57,7 +66,14 @@ def check_grant(grant: Grant, profile: Profile, house: House) -> None:
 
 def _window_headers(window: Window, now_us: int, *, as_duration: bool) -> bytes:
     reset = b"%ds" % (window.reset_s - now_us // 1_000_000) if as_duration else b"%d" % window.reset_s
-    return (
+    lines = (
         b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\nx-ratelimit-reset-requests: %b\r\n"
         % (window.limit, window.remaining, reset)
+    )
+    if window.allowed:
+        return lines
+    # The generic names, which OpenRouter sends with a 429 alone.
+    return lines + b"x-ratelimit-limit: %d\r\nx-ratelimit-remaining: 0\r\nx-ratelimit-reset: %b\r\n" % (
+        window.limit,
+        reset,
     )

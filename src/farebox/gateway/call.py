@@ -53,7 +53,8 @@ class Provider(msgspec.Struct, frozen=True):
     dialect: Dialect
     keep_alive_s: float = 15.0
     sandbox: bool = False
-    limit_member: str = "max_tokens"  # How this provider calls the output limit that we may have to set.
+    stream_usage: bool = True  # It reports usage in a stream when asked; the others refuse to be asked.
+    cancel_stops_billing: bool = True  # Else a stream whose caller left is read on for its usage.
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -64,6 +65,8 @@ class Route(msgspec.Struct, frozen=True):
     upstream_model: str
     price: PriceVersion
     cost: PriceVersion
+    order: int = 1  # Lower goes first.
+    weight: int = 1  # Shares calls among routes of the same order.
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -116,6 +119,9 @@ class Answer(Protocol):
     def ready(self) -> bytes:
         """What may leave now."""
 
+    def discard(self) -> None:
+        """Forget what is ready but has not left: it is not delivered, so it does not count."""
+
     def end(self, cost: Cost, usage: Usage) -> bytes:
         """The end of the answer, once it is paid for; `usage` is what was charged."""
 
@@ -143,6 +149,10 @@ class Caller(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send a piece of a streamed answer; whole events only."""
+
+    @property
+    def slow(self) -> bool:
+        """The caller has yet to read what was written."""
 
     async def drained(self) -> None:
         """Wait while the caller reads more slowly than the provider writes."""

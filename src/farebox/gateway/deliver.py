@@ -6,26 +6,25 @@ A caller who hangs up is an outcome, not an error: the provider is stopped at on
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from farebox.billing.pricing import hold_nano
+from farebox.billing.pricing import hold_at
 from farebox.core.errors import Fault, Kind
 from farebox.gateway.call import Call, Caller, Exchange
 from farebox.gateway.faults import error_object
-from farebox.gateway.hold import STREAM_HOLD_TOKENS, held_output, no_credit, prompt_tokens
+from farebox.gateway.hold import STREAM_HOLD_TOKENS, held_output, outgrown, prompt_tokens
 from farebox.gateway.house import House
 from farebox.gateway.keep_alive import StreamHead
 from farebox.gateway.send import names_of
 from farebox.gateway.settle import Ending, Settlement, delivered_tokens, output_limit
-from farebox.ledger.books import Refused
 
 FINISH_WAIT_S = 5.0  # How long usage may follow the finish.
 _EXTEND_AHEAD = 1024  # Tokens before the hold is used up at which it is extended.
 _ENDLESS_RATIO = 4  # A provider that sends this many times the limit is not going to stop.
+_ENDLESS_SLACK = 256  # Tokens: the estimate of a short answer is coarse.
 
 
-async def deliver_reply(
-    call: Call, exchange: Exchange, caller: Caller, settlement: Settlement, headers: bytes
-) -> None:
+async def deliver_reply(exchange: Exchange, caller: Caller, settlement: Settlement, headers: bytes) -> None:
     """A plain answer: it is all end."""
     caller.on_gone(None)
     cost, usage = await settlement.settle(exchange.route, exchange.answer, Ending())
@@ -46,6 +45,7 @@ class StreamDelivery:
         self._house = house
         self._limit = output_limit(call, exchange.route)
         self._held = held_output(call, exchange.route)
+        self._broken: Fault | None = None  # What a piece turned out to be while the task slept.
 
     async def run(self, caller: Caller) -> None:
         """Pump until the end, settle, then let the end go."""
@@ -62,50 +62,75 @@ class StreamDelivery:
         caller.finish(answer.end(cost, usage))
 
     async def _pump(self, caller: Caller) -> None:
-        answer, incoming = self._answer, self._exchange.incoming
+        answer = self._answer
         while not answer.finished:
-            data = answer.ready()
-            if data:
-                self._head.write(data)
-                await caller.drained()
+            if self._outgrows():
+                await self._extend()
+            self._pass_on()
+            await caller.drained()
             if answer.ended:
                 return
-            if answer.events + _EXTEND_AHEAD > self._held or answer.delivered_bytes > self._held:
-                await self._extend()
-            piece = await incoming.read()
-            if piece:
-                answer.feed(piece)
-            else:
-                answer.close()
-        data = answer.ready()
-        if data:
-            self._head.write(data)
+            await self._read(lambda piece: self._take(piece) and not caller.slow)
+        self._pass_on()
         # From here on the answer is complete, whoever is still listening: it is paid for even if the caller leaves.
         caller.on_gone(None)
         await self._read_rest()
 
+    def _pass_on(self) -> None:
+        data = self._answer.ready()
+        if data:
+            self._head.write(data)
+
+    def _outgrows(self) -> bool:
+        """Whether it is time to look at the hold: a cheap question, asked for every piece."""
+        return self._answer.events + _EXTEND_AHEAD > self._held or self._answer.delivered_bytes > self._held
+
+    def _take(self, piece: bytes) -> bool:
+        """Pass a piece on while the task sleeps; False where there is more to do than that."""
+        answer = self._answer
+        try:
+            answer.feed(piece)
+        except Fault as fault:
+            self._broken = fault
+            return False
+        if answer.finished or answer.ended or self._outgrows():
+            return False
+        self._pass_on()
+        return True
+
+    async def _read(self, sink: Callable[[bytes], bool]) -> None:
+        answer = self._answer
+        try:
+            over = await self._exchange.incoming.pump(sink)
+            if self._broken is not None:
+                raise self._broken
+        except Fault:
+            # A reader that translates tells the finish only with its usage; if that is all that is missing, so be it.
+            answer.close()
+            if not answer.finished:
+                raise
+            return
+        if over:
+            answer.close()
+
     async def _read_rest(self) -> None:
         """Usage and the end mark, if they come soon."""
-        answer, incoming = self._answer, self._exchange.incoming
+        answer = self._answer
         if answer.ended:
             return
         try:
             async with asyncio.timeout(FINISH_WAIT_S):
                 while not answer.ended:
-                    piece = await incoming.read()
-                    if piece:
-                        answer.feed(piece)
-                    else:
-                        answer.close()
+                    await self._read(self._take)
         except (TimeoutError, Fault):
             # The finish stands; the rest would only have been usage.
             return
 
     async def _extend(self) -> None:
-        """Hold more before the stream outgrows its hold; cut it where the wallet or its limit ends."""
+        """Hold more before what has come outgrows its hold; cut where the wallet or the limit ends, before it leaves."""
         answer = self._answer
         produced = delivered_tokens(answer.events, answer.delivered_bytes)
-        if produced > self._limit * _ENDLESS_RATIO + _EXTEND_AHEAD:
+        if produced > self._limit * _ENDLESS_RATIO + _ENDLESS_SLACK:
             raise Fault(
                 Kind.PROVIDER_CUT, "The model's provider sent far more than the answer's limit; it was cut."
             )
@@ -114,11 +139,11 @@ class StreamDelivery:
         more = min(STREAM_HOLD_TOKENS * self._call.head.choices, self._limit - self._held)
         route = self._exchange.route
         prompt = prompt_tokens(self._call, route)
-        rates = route.price.rates
-        step = hold_nano(prompt, self._held + more, rates) - hold_nano(prompt, self._held, rates)
+        price = route.price
+        step = hold_at(prompt, self._held + more, price) - hold_at(prompt, self._held, price)
         if step > 0 and not await self._house.wallets.extend(self._settlement.hold, step):
-            if produced + 1 >= self._held:
-                raise no_credit(self._call, route, Refused(0, 0), step, self._house)
+            if produced > self._held:
+                raise outgrown(route, step, self._house)
             return
         self._held += more
 

@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from farebox.core.errors import Fault
+from farebox.core.errors import Fault, Kind
 from farebox.gateway.profiles import CodeStyle, Profile
 
 
@@ -35,6 +35,8 @@ def error_body(fault: Fault, profile: Profile) -> bytes:
 def error_headers(fault: Fault) -> bytes:
     """Header lines that tell a client whether and when to try again; SDKs read exactly these names."""
     lines = []
+    if fault.kind is Kind.BAD_KEY:
+        lines.append(b"www-authenticate: Bearer\r\n")
     if fault.retry_after_s is not None:
         lines.append(b"retry-after: %d\r\n" % math.ceil(fault.retry_after_s))
         lines.append(b"retry-after-ms: %d\r\n" % math.ceil(fault.retry_after_s * 1000))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from farebox.billing.pricing import affordable_output, hold_nano
+from farebox.billing.pricing import affordable_output, hold_at
 from farebox.billing.wallet import Hold
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import write_nano
@@ -15,7 +15,8 @@ from farebox.ledger.books import Refused
 
 STREAM_HOLD_TOKENS = 4096  # A stream can be cut, so it is held in steps; a plain answer is held whole.
 OUTPUT_UNKNOWN_TOKENS = 16_384  # For a model whose limit nobody knows.
-_PER_TOKEN = (2, 5)  # Two tokens for five bytes: bytes ÷ 3 × 1.2, above what any measured text came to.
+# Two tokens for five bytes: a third of the bytes and a fifth more, above what any measured text came to.
+_PER_TOKEN = (2, 5)
 HELD_RETRY_S = 1.0
 
 
@@ -35,9 +36,7 @@ def held_output(call: Call, route: Route) -> int:
 
 async def take_hold(call: Call, routes: tuple[Route, ...], house: House) -> Hold:
     """Hold for the dearest route, durably; Fault NO_CREDIT says what is missing and what would fit."""
-    amounts = [
-        hold_nano(prompt_tokens(call, route), held_output(call, route), route.price.rates) for route in routes
-    ]
+    amounts = [hold_at(prompt_tokens(call, route), held_output(call, route), route.price) for route in routes]
     need = max(amounts)
     route = routes[amounts.index(need)]
     hold = Hold(call.id, call.grant.account.id, call.grant.key.id, need)
@@ -52,6 +51,7 @@ def no_credit(call: Call, route: Route, refused: Refused, need_nano: int, house:
     rates = route.price.rates
     only_held = refused.balance_nano >= need_nano
     affordable = affordable_output(refused.available_nano, prompt_tokens(call, route), rates)
+    affordable //= call.head.choices
     have, needed = write_nano(refused.available_nano), write_nano(need_nano)
     message = (
         f"This call needs {needed} {rates.currency} and your wallet has {have} {rates.currency} free."
@@ -73,7 +73,23 @@ def no_credit(call: Call, route: Route, refused: Refused, need_nano: int, house:
             ("needed", needed),
             ("held", write_nano(refused.held_nano)),
             ("currency", _text(rates.currency)),
-            ("affordable_max_tokens", str(affordable // call.head.choices)),
+            ("affordable_max_tokens", str(affordable)),
+            ("top_up_url", _text(house.top_up_url)),
+        ),
+    )
+
+
+def outgrown(route: Route, need_nano: int, house: House) -> Fault:
+    """The 402 inside a stream that the wallet cannot pay any further."""
+    currency, needed = route.price.rates.currency, write_nano(need_nano)
+    return Fault(
+        Kind.NO_CREDIT,
+        f"Your wallet cannot pay for more of this answer: {needed} {currency} is needed to go on. What was delivered is"
+        f" charged. Top up at {house.top_up_url}",
+        retry=False,
+        fields=(
+            ("needed", needed),
+            ("currency", _text(currency)),
             ("top_up_url", _text(house.top_up_url)),
         ),
     )

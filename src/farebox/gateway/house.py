@@ -11,7 +11,7 @@ from farebox.accounts.plans import Plan
 from farebox.billing.pricelist import PriceList
 from farebox.billing.wallet import Wallets
 from farebox.core.clock import Clock, Ids
-from farebox.gateway.call import Provider
+from farebox.gateway.route_book import RouteBook
 from farebox.limits.windows import Windows
 from farebox.providers.catalogue import Catalogue
 
@@ -25,8 +25,8 @@ class House(msgspec.Struct, frozen=True):
     plans: Mapping[str, Plan]
     windows: Windows
     catalogue: Catalogue
-    providers: Mapping[str, Provider]
     prices: PriceList
+    routes: RouteBook
     wallets: Wallets
     top_up_url: str
     reset_as_duration: bool = (

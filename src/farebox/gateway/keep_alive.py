@@ -44,8 +44,11 @@ class StreamHead:
 
     def _tick(self) -> None:
         # One timer a stream, re-armed for the rest of the silence: nothing is done a chunk but noting the time.
+        if self._caller.gone:
+            self._timer = None
+            return
         silent_s = self._loop.time() - self._last_s
-        if silent_s >= self._interval_s * 0.99 and not self._caller.gone:
+        if silent_s >= self._interval_s * 0.99:
             self.write(self._keep_alive)
             silent_s = 0.0
         self._timer = self._loop.call_later(max(self._interval_s - silent_s, 0.001), self._tick)

@@ -9,7 +9,7 @@ from farebox.core.errors import Fault, Kind
 from farebox.gateway.call import Call, Route
 from farebox.gateway.house import House
 from farebox.providers.catalogue import Catalogue
-from farebox.providers.listing import Listing, RouteRow
+from farebox.providers.listing import Listing
 
 
 def find_listing(catalogue: Catalogue, name: str, *, kind: str) -> Listing:
@@ -42,30 +42,28 @@ def check_model(plan: Plan, listing: Listing) -> None:
 
 def routes_for(call: Call, house: House) -> tuple[Route, ...]:
     """Every route of the asked model in order, then those of the caller's fallback models; never empty."""
-    routes: list[Route] = []
-    for name in (call.head.model, *call.head.fallback_models):
+    head, plan = call.head, call.grant.plan
+    routes: tuple[Route, ...] = ()
+    for name in (head.model, *head.fallback_models):
         listing = find_listing(house.catalogue, name, kind="chat")
-        check_model(call.grant.plan, listing)
-        rows = sorted(listing.routes, key=lambda row: (row.order, _lot(call.id, row)))
-        routes += [
-            _route(listing, row, call.grant.plan, house) for row in rows if row.provider in house.providers
-        ]
+        check_model(plan, listing)
+        routes += _drawn(call.id, house.routes.routes(listing, plan))
     assert routes, "the catalogue lists no model without a route"
-    return tuple(routes)
+    return routes
 
 
-def _route(listing: Listing, row: RouteRow, plan: Plan, house: House) -> Route:
-    return Route(
-        provider=house.providers[row.provider],
-        listing=listing,
-        upstream_model=row.model,
-        price=house.prices.price(listing.id, listing.cost, listing.price, plan.markup_nano),
-        cost=house.prices.cost(listing.id, row.provider, row.cost or listing.cost),
+def _drawn(call_id: str, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+    """Routes in order; those of equal order by a draw that shares calls among them by weight."""
+    if len(routes) == 1:
+        return routes
+    return tuple(sorted(routes, key=lambda route: (route.order, _lot(call_id, route))))
+
+
+def _lot(call_id: str, route: Route) -> float:
+    """A route's lot, from the call id's own random part: the smallest goes first, and heavy routes draw smaller."""
+    seed = (
+        int.from_bytes(f"{call_id[-8:]}{route.provider.endpoint.provider}{route.upstream_model}".encode())
+        % 2**31
     )
-
-
-def _lot(call_id: str, row: RouteRow) -> float:
-    """A draw by weight among routes of equal order, from the call id's own random part: the smallest goes first."""
-    seed = int.from_bytes(f"{call_id[-8:]}{row.provider}{row.model}".encode()) % 2**31
     draw = (seed * 2654435761 % 2**32 + 1) / 2**32  # Knuth's multiplicative hash spreads neighbouring ids.
-    return -math.log(draw) / row.weight
+    return -math.log(draw) / route.weight

@@ -7,8 +7,6 @@ refuse. An error body of a provider is never output: it is read only to tell who
 
 from __future__ import annotations
 
-import msgspec
-
 from farebox.core.clock import Clock
 from farebox.core.errors import Fault, Kind
 from farebox.dialects.dialect import Names
@@ -44,22 +42,41 @@ async def send(call: Call, routes: tuple[Route, ...], attempts: list[Attempt], c
 async def _try(call: Call, route: Route) -> Exchange:
     incoming = await route.provider.upstream.send(route.provider.endpoint, _outgoing(call, route))
     try:
-        if incoming.status >= _FIRST_BAD_STATUS:
-            raise read_refusal(
-                incoming.status, incoming.headers, await incoming.read_whole(REFUSAL_BYTES_MAX)
-            )
-        answer = _answer(call, route)
-        if call.head.stream:
-            await _read_to_content(incoming, answer)
-        else:
-            answer.feed(await incoming.read_whole(REPLY_BYTES_MAX))
-            answer.close()
-        if answer.fault is not None and not answer.events:
-            raise _retryable(answer.fault)
+        return Exchange(route, incoming, await _begun(call, route, incoming))
+    except Fault as fault:
+        incoming.cancel()
+        if fault.kind is not Kind.PROVIDER_CUT:
+            raise
+        # Cut before it said anything: the next provider may be asked.
+        raise Fault(
+            Kind.PROVIDER_ERROR, "The model's provider failed before it answered. Try again."
+        ) from fault
     except BaseException:
         incoming.cancel()
         raise
-    return Exchange(route, incoming, answer)
+
+
+async def _begun(call: Call, route: Route, incoming: Incoming) -> Answer:
+    """The answer once it has something to say; a provider's Fault if it never has."""
+    if incoming.status >= _FIRST_BAD_STATUS:
+        body = await incoming.read_whole(REFUSAL_BYTES_MAX)
+        raise read_refusal(incoming.status, incoming.headers, body, secrets=_secrets_of(route))
+    answer = _answer(call, route)
+    if call.head.stream:
+        await _read_to_content(incoming, answer)
+    else:
+        answer.feed(await incoming.read_whole(REPLY_BYTES_MAX))
+        answer.close()
+    if answer.fault is not None and not answer.events:
+        raise answer.fault
+    return answer
+
+
+def _secrets_of(route: Route) -> tuple[str, ...]:
+    """What no customer may read, should the provider echo it: our key, and where the provider is."""
+    endpoint = route.provider.endpoint
+    host = endpoint.base_url.partition("://")[2].partition("/")[0]
+    return tuple(secret for secret in (endpoint.api_key, host, host.partition(":")[0]) if secret)
 
 
 async def _read_to_content(incoming: Incoming, answer: Answer) -> None:
@@ -72,19 +89,14 @@ async def _read_to_content(incoming: Incoming, answer: Answer) -> None:
             answer.close()
 
 
-def _retryable(fault: Fault) -> Fault:
-    """A reply that failed before it said anything may be asked of the next provider."""
-    if fault.kind is Kind.PROVIDER_CUT:
-        return Fault(Kind.PROVIDER_ERROR, "The model's provider failed before it answered. Try again.")
-    return fault
-
-
 def _outgoing(call: Call, route: Route) -> Outgoing:
     target = route.provider.dialect
     if must_translate(call, route):
         body = target.write_prompt(call.dialect.read_prompt(call.body), route.upstream_model)
     else:
-        body = target.write_relayed(call.body, route.upstream_model, call.head)
+        body = target.write_relayed(
+            call.body, route.upstream_model, call.head, ask_usage=route.provider.stream_usage
+        )
     return Outgoing(target.path, body, stream=call.head.stream)
 
 

@@ -39,10 +39,21 @@ async def serve(call: Call, house: House, caller: Caller) -> Settlement:
     try:
         await run.answer(caller)
     except asyncio.CancelledError:
+        # Taken back, so that nothing can break in on the settlement, and its time-outs are still told as such.
+        caller.on_gone(None)
+        task.uncancel()
         await run.settle_rest(Ending(CALLER_GONE, "caller_gone", partial=True))
-        if not caller.gone:  # Not the caller but the gateway has to go: its patience at the end of a drain is over.
-            _tell(run, call, caller, Fault(Kind.DRAINING, "This server is restarting. Try again.", retry_after_s=1))
+        if (
+            not caller.gone
+        ):  # Not the caller but the gateway has to go: its patience at the end of a drain is over.
+            _tell(
+                run,
+                call,
+                caller,
+                Fault(Kind.DRAINING, "This server is restarting. Try again.", retry_after_s=1),
+            )
     except Fault as fault:
+        caller.on_gone(None)
         await run.settle_rest(Ending(fault.status, fault.code, partial=True))
         _tell(run, call, caller, fault)
     finally:
@@ -91,7 +102,7 @@ class _Run:
         exchange = self._exchange = await send(call, self._routes, settlement.attempts, house.clock)
         settlement.first_byte_s = house.clock.monotonic_s() - call.began_s
         if self._head is None:
-            await deliver_reply(call, exchange, caller, settlement, headers)
+            await deliver_reply(exchange, caller, settlement, headers)
         else:
             await StreamDelivery(call, exchange, self._head, settlement, house).run(caller)
 
@@ -101,6 +112,8 @@ class _Run:
         if settlement.done:
             return
         route = exchange.route if exchange else self._routes[0]
+        if exchange is not None:
+            exchange.answer.discard()
         # Of a plain answer nothing has left, so nothing is due.
         delivered = exchange.answer if exchange and self.head_sent and not free else None
         await settlement.settle(route, delivered, ending)

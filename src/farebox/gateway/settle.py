@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from farebox.billing.pricing import charge_nano
+from farebox.billing.pricing import charge_at
 from farebox.billing.wallet import Hold, Wallets
 from farebox.core.clock import Clock
 from farebox.core.money import write_nano
@@ -122,11 +122,11 @@ class Settlement:
             usage=msgspec.json.encode(usage).decode(),
             input_tokens=usage.input_total,
             output_tokens=usage.output_total,
-            charge=charge_nano(usage, price.rates) if produced else 0,
+            charge=charge_at(usage, price) if produced else 0,
             currency=price.rates.currency,
             hold=self.hold.amount_nano,
             leakage=0,
-            cost=charge_nano(usage, cost.rates) if produced else 0,
+            cost=charge_at(usage, cost) if produced else 0,
             cost_currency=cost.rates.currency,
             price_version=price.id,
             cost_version=cost.id,

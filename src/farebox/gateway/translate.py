@@ -10,7 +10,22 @@ import msgspec
 
 from farebox.core.errors import Fault
 from farebox.core.usage import Usage
-from farebox.dialects.conversation import Event, Failed, Finished, PartGrew
+from farebox.dialects.conversation import (
+    Began,
+    Event,
+    Failed,
+    Finished,
+    Media,
+    Opaque,
+    Part,
+    PartBegan,
+    PartEnded,
+    PartGrew,
+    Text,
+    Thought,
+    ToolCall,
+    ToolResult,
+)
 from farebox.dialects.dialect import Cost, Dialect, Head, Names
 
 
@@ -30,6 +45,7 @@ class TranslatedAnswer:
         self._writer = target.writer(head, names)
         self._done = target.done
         self._ready: list[bytes] = []
+        self._delivered = (0, 0)  # Events and bytes that have left.
         self._finish: Finished | None = None
 
     def feed(self, data: bytes) -> None:
@@ -45,27 +61,61 @@ class TranslatedAnswer:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Failed):
-            self.fault, self.ended = event.fault, True
+            self.usage, self.fault, self.ended = event.usage or self.usage, event.fault, True
             return
         if isinstance(event, Finished):
             self.usage, self.finish_reason = event.usage or self.usage, event.reason
             self._finish, self.finished = event, True
             return
-        if isinstance(event, PartGrew) and event.text:
+        size = _content_bytes(event)
+        if size:
             self.events += 1
-            self.delivered_bytes += len(event.text.encode())
+            self.delivered_bytes += size
         self._ready.append(self._writer.write(event))
 
     def ready(self) -> bytes:
         """What may leave now; of a plain reply nothing."""
-        if not self._stream or not self._ready:
+        if not self._stream:
             return b""
+        self._delivered = self.events, self.delivered_bytes
         data = b"".join(self._ready)
         self._ready.clear()
         return data
 
+    def discard(self) -> None:
+        """Forget what is ready: it will not leave, so it does not count."""
+        self._ready.clear()
+        self.events, self.delivered_bytes = self._delivered
+
     def end(self, cost: Cost, usage: Usage) -> bytes:
-        """The finish with what was charged, and the stream's end mark."""
-        assert self._finish is not None
-        last = self._writer.write(msgspec.structs.replace(self._finish, usage=usage), cost)
+        """The finish with what was charged for (of an empty answer, which is free, with what the provider counted)
+        and the stream's end mark.
+        """
+        finish = self._finish
+        assert finish is not None
+        told = usage if usage.total else finish.usage or usage
+        last = self._writer.write(msgspec.structs.replace(finish, usage=told), cost)
         return b"".join((*self._ready, last, self._done if self._stream else b""))
+
+
+def _content_bytes(event: Event) -> int:
+    """How many bytes an event adds to the answer; a part that comes whole is content by itself."""
+    match event:
+        case PartGrew():
+            return len(event.text.encode())
+        case PartBegan():
+            return _begun_bytes(event.part)
+        case Began() | PartEnded() | Finished() | Failed():
+            return 0
+
+
+def _begun_bytes(part: Part) -> int:
+    match part:
+        case Text():
+            return len(part.text.encode())
+        case Thought():
+            return len(part.text.encode()) or part.redacted
+        case ToolCall():
+            return len(part.name.encode()) + len(part.arguments.encode())
+        case Media() | Opaque() | ToolResult():
+            return 1  # Its size says nothing about its tokens.

@@ -1,0 +1,1 @@
+"""The ledger: rules, books, their check, and who owns what is held."""

@@ -2,8 +2,8 @@
 
 A batch costs one UPDATE an account, however many of its calls are in it: the wallets' guards are checked on the sum,
 and only if the sum does not fit, one by one, first come first served. Settlements go before holds, so that what they
-free can be held again in the same batch. What does not fit the fast path (a settlement whose hold is gone) raises, and
-the group commit replays the batch one operation at a time, where `_settle_alone` decides.
+free can be held again in the same batch. What does not fit the fast path (a settlement whose hold is gone, a hold that
+stands already) raises, and the group commit replays the batch one operation at a time, where each is decided alone.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from farebox.core.money import MAX_NANO
 from farebox.ledger.rules import REVENUE, TransferKind, sides, split_charge, wallet_of
-from farebox.store.database import Transaction
+from farebox.store.database import Transaction, Value
 
 
 class HoldOp(msgspec.Struct, frozen=True):
@@ -72,10 +73,20 @@ class RequestRow(msgspec.Struct):
 
 
 class SettleOp(msgspec.Struct, frozen=True):
-    """Post what is due of a hold and free the rest; with nothing due the hold is voided."""
+    """Post what is due of a hold and free the rest; with nothing due the hold is voided.
+
+    Its row is changed to what is booked: `charge` and `leakage` always add up to what was due.
+    """
 
     row: RequestRow
     settled_us: int
+
+
+class ReleaseOp(msgspec.Struct, frozen=True):
+    """Take back a hold whose call never began, so that it leaves no row."""
+
+    id: str
+    account_id: int
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -101,7 +112,7 @@ class Settled(msgspec.Struct, frozen=True):
     leakage_nano: int
 
 
-Op = HoldOp | ExtendOp | SettleOp
+Op = HoldOp | ExtendOp | SettleOp | ReleaseOp
 Result = Held | Refused | Settled
 
 
@@ -109,24 +120,31 @@ class HoldGoneError(Exception):
     """A settlement's hold is not there: it was settled before, or its owner was taken for dead."""
 
 
+class HoldStandsError(Exception):
+    """A hold of a batch is there already: a repeat, which must be looked at alone."""
+
+
 _COLUMNS = ", ".join(RequestRow.__struct_fields__)
 _MARKS = ", ".join("?" * len(RequestRow.__struct_fields__))
 _INSERT_REQUEST = f"INSERT INTO requests ({_COLUMNS}) VALUES ({_MARKS})"  # noqa: S608 -- the struct's own field names
 _INSERT_HOLD = (
     "INSERT INTO holds (id, account_id, key_id, owner, model, amount, created) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO NOTHING"
 )
 _INSERT_TRANSFER = (
     "INSERT INTO transfers (id, account_id, kind, debit, credit, amount, currency, reason, created)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _TAKE = "UPDATE wallets SET held = held + ? WHERE account_id = ? AND balance - held >= ?"
+_FREE = "UPDATE wallets SET held = held - ? WHERE account_id = ?"
 _SETTLE = "UPDATE wallets SET balance = balance - ?, spent = spent + ?, held = held - ? WHERE account_id = ?"
 _BALANCES = "SELECT balance, held FROM wallets WHERE account_id = ?"
 _CHARGE = TransferKind.CHARGE.value
+_OWNER_DIED = "owner_died"  # What stands in the row of a call whose hold was swept.
 
 
 def apply_batch(work: Transaction, operations: Sequence[Op]) -> list[Result]:
-    """Apply operations; one result each, in order. HoldGoneError if one must be looked at alone."""
+    """Apply operations; one result each, in order. HoldGoneError or HoldStandsError if one must be looked at alone."""
     results: list[Result | None] = [None] * len(operations)
     settles = [(at, op) for at, op in enumerate(operations) if isinstance(op, SettleOp)]
     holds = [(at, op) for at, op in enumerate(operations) if isinstance(op, HoldOp)]
@@ -139,6 +157,8 @@ def apply_batch(work: Transaction, operations: Sequence[Op]) -> list[Result]:
     for at, op in enumerate(operations):
         if isinstance(op, ExtendOp):
             results[at] = _extend(work, op)
+        elif isinstance(op, ReleaseOp):
+            results[at] = _release(work, op)
     done = [result for result in results if result is not None]
     assert len(done) == len(operations)
     return done
@@ -148,32 +168,46 @@ def _hold(work: Transaction, ops: list[HoldOp]) -> list[Held | Refused]:
     due: dict[int, int] = defaultdict(int)
     for op in ops:
         due[op.account_id] += op.amount_nano
-    fits = {account for account, amount in due.items() if work.run(_TAKE, amount, account, amount)}
+    fits = {account for account, amount in due.items() if _take(work, account, amount)}
     results: list[Held | Refused] = []
     rows: list[tuple[str, int, int, str, str, int, int]] = []
     for op in ops:
-        if op.account_id in fits or work.run(_TAKE, op.amount_nano, op.account_id, op.amount_nano):
+        if op.account_id in fits or _take(work, op.account_id, op.amount_nano):
             rows.append((op.id, op.account_id, op.key_id, op.owner, op.model, op.amount_nano, op.created_us))
+            results.append(Held())
+        elif any(row[0] == op.id for row in rows) or work.one("SELECT 1 FROM holds WHERE id = ?", op.id):
+            # A repeat: there is not enough to hold it twice, but nobody asks for that.
             results.append(Held())
         else:
             results.append(_refused(work, op.account_id))
-    if rows:
-        work.run_many(_INSERT_HOLD, rows)
+    if rows and work.run_many(_INSERT_HOLD, rows) < len(rows):
+        if len(ops) > 1:
+            raise HoldStandsError
+        work.run(_FREE, ops[0].amount_nano, ops[0].account_id)  # A repeat: what was taken twice goes back.
     return results
 
 
+def _take(work: Transaction, account_id: int, amount_nano: int) -> bool:
+    return amount_nano <= MAX_NANO and work.run(_TAKE, amount_nano, account_id, amount_nano) > 0
+
+
 def _extend(work: Transaction, op: ExtendOp) -> Held | Refused:
-    if not work.run(_TAKE, op.amount_nano, op.account_id, op.amount_nano):
+    if not _take(work, op.account_id, op.amount_nano):
         return _refused(work, op.account_id)
     if not work.run("UPDATE holds SET amount = amount + ? WHERE id = ?", op.amount_nano, op.id):
         raise HoldGoneError(op.id)
     return Held()
 
 
+def _release(work: Transaction, op: ReleaseOp) -> Settled:
+    found = work.one("DELETE FROM holds WHERE id = ? RETURNING amount", op.id)
+    if found is not None:
+        work.run(_FREE, found[0], op.account_id)
+    return Settled(0, 0)
+
+
 def _refused(work: Transaction, account_id: int) -> Refused:
-    row = work.one(_BALANCES, account_id)
-    assert row is not None
-    return Refused(int(row[0] or 0), int(row[1] or 0))
+    return Refused(*_balances(work, account_id))
 
 
 def _settle(work: Transaction, ops: list[SettleOp]) -> list[Settled]:
@@ -185,16 +219,19 @@ def _settle(work: Transaction, ops: list[SettleOp]) -> list[Settled]:
     if gone:
         raise HoldGoneError
     within: dict[int, list[int]] = {}
+    beyond: list[RequestRow] = []
     for op in ops:
         row = op.row
-        if row.charge <= row.hold:
+        if row.charge + row.leakage <= row.hold:
             sums = within.setdefault(row.account_id, [0, 0])
             sums[0] += row.charge
             sums[1] += row.hold
         else:
-            _settle_beyond(work, row)
+            beyond.append(row)
     for account, (charge, hold) in within.items():
         work.run(_SETTLE, charge, charge, hold, account)
+    for row in beyond:
+        _settle_beyond(work, row)
     _record(work, ops)
     return [Settled(op.row.charge, op.row.leakage) for op in ops]
 
@@ -202,7 +239,8 @@ def _settle(work: Transaction, ops: list[SettleOp]) -> list[Settled]:
 def _settle_beyond(work: Transaction, row: RequestRow) -> None:
     """Charge more than was held, as far as the wallet allows; the rest is leakage. Changes `row` to what is booked."""
     balance, held = _balances(work, row.account_id)
-    row.charge, row.leakage = split_charge(row.charge, row.hold, balance - held)
+    due = row.charge + row.leakage  # An attempt that was undone may have split it already.
+    row.charge, row.leakage = split_charge(due, row.hold, balance - held)
     work.run(_SETTLE, row.charge, row.charge, row.hold, row.account_id)
 
 
@@ -238,10 +276,10 @@ def _settle_alone(work: Transaction, op: SettleOp) -> Settled:
     if found is not None:
         row.hold = int(found[0] or 0)
     else:
-        known = work.one("SELECT state, charge, leakage FROM requests WHERE id = ?", row.id)
+        known = work.one("SELECT error, charge, leakage FROM requests WHERE id = ?", row.id)
         if known is None:
             raise HoldGoneError(row.id)
-        if known[0] == "posted" or not row.charge:
+        if known[0] != _OWNER_DIED or not row.charge + row.leakage:
             return Settled(int(known[1] or 0), int(known[2] or 0))
         work.run("DELETE FROM requests WHERE id = ?", row.id)
         row.hold = 0
@@ -269,13 +307,15 @@ class Move(msgspec.Struct, frozen=True):
 
 
 def move(work: Transaction, transfer: Move) -> bool:
-    """Book a move; False if the wallet cannot pay it. A repeat of the same id is refused by the database."""
+    """Book a move; False if the wallet cannot pay or take it. A repeat of the same id is refused by the database."""
     side = sides(transfer.kind, transfer.account_id, transfer.change_nano)
     changed = work.run(
-        "UPDATE wallets SET balance = balance + ? WHERE account_id = ? AND balance - held + ? >= 0",
+        # Beyond 64 bits SQLite would go on in floating point without a word, hence the second bound.
+        "UPDATE wallets SET balance = balance + ? WHERE account_id = ? AND balance - held + ? >= 0 AND balance <= ?",
         transfer.change_nano,
         transfer.account_id,
         transfer.change_nano,
+        MAX_NANO - max(transfer.change_nano, 0),
     )
     if not changed:
         return False
@@ -299,34 +339,51 @@ def sweep(work: Transaction, owner: str) -> int:
 
     What its calls may have cost at the provider is unknown, so the whole hold is shown as leakage: an upper bound.
     """
-    rows = work.all("SELECT id, account_id, key_id, model, amount, created FROM holds WHERE owner = ?", owner)
-    for id_, account_id, key_id, model, amount, created in rows:
-        work.run("UPDATE wallets SET held = held - ? WHERE account_id = ?", amount, account_id)
-        currency = work.one("SELECT currency FROM wallets WHERE account_id = ?", account_id)
-        assert currency is not None
-        values = (
-            *(
-                id_,
-                account_id,
-                key_id,
-                "",
-                model,
-                "",
-                "",
-                "voided",
-                500,
-                0,
-                1,
-                1,
-                None,
-                "owner_died",
-                "{}",
-                0,
-                0,
-            ),
-            *(0, currency[0], amount, amount, 0, currency[0], "", "", "[]", None, 0, created),
-        )
-        work.run(_INSERT_REQUEST, *values)
+    holds = work.all(
+        "SELECT h.id, h.account_id, h.key_id, h.model, h.amount, h.created, w.currency"
+        " FROM holds h JOIN wallets w ON w.account_id = h.account_id WHERE h.owner = ?",
+        owner,
+    )
+    for hold in holds:
+        row = _swept(*hold)
+        work.run(_FREE, row.hold, row.account_id)
+        work.run(_INSERT_REQUEST, *msgspec.structs.astuple(row))
     work.run("DELETE FROM holds WHERE owner = ?", owner)
     work.run("DELETE FROM owners WHERE id = ?", owner)
-    return len(rows)
+    return len(holds)
+
+
+def _swept(*hold: Value) -> RequestRow:
+    """The row of a call whose owner died."""
+    id_, account_id, key_id, model, amount, created, currency = hold
+    return RequestRow(
+        id=str(id_),
+        account_id=int(account_id or 0),
+        key_id=int(key_id or 0),
+        profile="",
+        model=str(model),
+        provider="",
+        upstream_model="",
+        state="voided",
+        status=500,
+        streamed=False,
+        partial=True,
+        estimated=True,
+        finish=None,
+        error=_OWNER_DIED,
+        usage="{}",
+        input_tokens=0,
+        output_tokens=0,
+        charge=0,
+        currency=str(currency),
+        hold=int(amount or 0),
+        leakage=int(amount or 0),
+        cost=0,
+        cost_currency=str(currency),
+        price_version="",
+        cost_version="",
+        attempts="[]",
+        first_byte_us=None,
+        latency_us=0,
+        created=int(created or 0),
+    )

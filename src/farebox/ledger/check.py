@@ -29,11 +29,16 @@ RULES: dict[str, str] = {
         SELECT 'wallet:' || account_id, balance, held FROM wallets WHERE balance < 0 OR held < 0 OR balance < held""",
     "every hold has an owner": """
         SELECT h.id, h.owner, h.amount FROM holds h LEFT JOIN owners o ON o.id = h.owner WHERE o.id IS NULL""",
+    "every hold has a wallet": """
+        SELECT h.id, h.account_id, h.amount FROM holds h LEFT JOIN wallets w ON w.account_id = h.account_id
+        WHERE w.account_id IS NULL""",
     "a call is held or settled, never both": """
         SELECT h.id, r.state, h.amount FROM holds h JOIN requests r ON r.id = h.id""",
     "every charge is one request's": """
         SELECT t.id, t.amount, r.charge FROM transfers t LEFT JOIN requests r ON r.id = t.id
         WHERE t.kind = 'charge' AND (r.id IS NULL OR r.charge <> t.amount OR r.account_id <> t.account_id)""",
+    "no request is charged twice": """
+        SELECT id, COUNT(*), 1 FROM transfers WHERE kind = 'charge' GROUP BY id HAVING COUNT(*) > 1""",
     "every charged request has its transfer": """
         SELECT r.id, r.charge, t.amount FROM requests r LEFT JOIN transfers t ON t.id = r.id AND t.kind = 'charge'
         WHERE r.charge > 0 AND t.id IS NULL""",
@@ -43,8 +48,8 @@ RULES: dict[str, str] = {
         SELECT id, debit, credit FROM transfers
         WHERE (debit = 'wallet:' || account_id) + (credit = 'wallet:' || account_id) <> 1""",
     "every wallet's transfers are in its currency": """
-        SELECT t.id, t.currency, w.currency FROM transfers t JOIN wallets w ON w.account_id = t.account_id
-        WHERE t.currency <> w.currency""",
+        SELECT t.id, t.currency, w.currency FROM transfers t LEFT JOIN wallets w ON w.account_id = t.account_id
+        WHERE w.currency IS NULL OR t.currency <> w.currency""",
 }
 
 

@@ -59,6 +59,9 @@ class Windows:
             fcntl.lockf(self._file, fcntl.LOCK_EX, _HALF.size, at)
         try:
             seen, count = _HALF.unpack_from(self._map, at)
+            # A call that read the clock just before the border and counts just after another belongs to the new
+            # window; it must not wipe what that has counted.
+            minute = seen if seen == minute + 1 else minute
             count = calls + (count if seen == minute else 0)
             if calls:
                 _HALF.pack_into(self._map, at, minute, count)
@@ -69,7 +72,11 @@ class Windows:
 
     def _mapped(self, size: int) -> mmap.mmap:
         size = -(-size // _GROWTH_BYTES) * _GROWTH_BYTES
-        # Never shrinks: another worker may have made it larger already.
-        size = max(size, os.fstat(self._file).st_size)
-        os.truncate(self._file, size)
+        # One at a time, under the lock of the slot that no key has: a file that shrinks kills whoever maps its end.
+        fcntl.lockf(self._file, fcntl.LOCK_EX, _SLOT.size, 0)
+        try:
+            size = max(size, os.fstat(self._file).st_size)
+            os.truncate(self._file, size)
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, _SLOT.size, 0)
         return mmap.mmap(self._file, size)

@@ -1,0 +1,1 @@
+"""Providers: what can be bought where, and the ways out to it."""

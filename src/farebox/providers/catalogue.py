@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from farebox.core.rates import sellable
+from farebox.core.rates import CHAT, sellable
 from farebox.providers.listing import Listing, RouteRow, bare, maker_of
 
 SANDBOX: Final = "sandbox"  # The provider's name.
@@ -60,17 +60,27 @@ class Catalogue:
 def build_catalogue(
     release: Iterable[Listing], configured: Iterable[Listing], providers: Collection[str], *, sandbox: bool
 ) -> Catalogue:
-    """What can be sold: the release's listings, replaced row by row by configured ones, as far as routes reach.
+    """What can be sold: the release's listings with the configured ones laid over them, as far as routes reach.
 
     `providers` are the names of the usable ones. With `sandbox`, no provider is needed: the sandbox answers for all.
     A listing without a usable route, or without a price for what its kind delivers, is not there.
     """
-    rows = {row.id: row for row in (*release, *configured)}
+    rows = {row.id: row for row in release}
+    for row in configured:
+        rows[row.id] = _laid_over(rows.get(row.id), row)
     nearest_first = sorted(
         rows.values(), key=lambda row: (min((way.order for way in row.routes), default=1), row.id)
     )
     usable = (_usable(row, providers, sandbox=sandbox) for row in nearest_first)
     return Catalogue(listing for listing in usable if listing is not None)
+
+
+def _laid_over(known: Listing | None, row: Listing) -> Listing:
+    """A configured row over the release's: what it leaves out stays as it is. A kind that is not said is chat."""
+    if known is None:
+        return row
+    given = {name: value for name in Listing.__struct_fields__ if (value := getattr(row, name))}
+    return msgspec.structs.replace(known, **given | {"kind": known.kind if row.kind == CHAT else row.kind})
 
 
 def _usable(row: Listing, providers: Collection[str], *, sandbox: bool) -> Listing | None:

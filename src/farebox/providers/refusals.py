@@ -11,7 +11,7 @@ Messages about keys, quota and billing name organisations and keys, so they are 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -24,39 +24,48 @@ _MESSAGE_MAX = 1000
 _RETRY_AFTER_MAX_S = 3600.0
 # A 400 with one of these is about the operator's account, not about the request.
 _ABOUT_US = re.compile(
-    r"api[ _-]?key|credential|unauthori[sz]ed|permission|billing|quota|credit balance|organi[sz]ation", re.I
+    r"api[ _-]?key|credential|unauthori[sz]ed|permission|billing|quota|credit balance|organi[sz]ation",
+    re.IGNORECASE,
 )
 # What no customer may read in a message that is passed on.
 _SECRETS = re.compile(
-    r"https?://\S+|\b(?:sk|key|gsk|xai|AIza|org|proj|acct)[-_][\w-]{6,}|\bAIza[\w-]{10,}|\breq_\w+", re.I
+    r"https?://\S+|\b(?:sk|key|gsk|xai|AIza|org|proj|acct)[-_][\w-]{6,}|\bAIza[\w-]{10,}|\breq_\w+",
+    re.IGNORECASE,
 )
+_CODE = re.compile(r"[a-z_]{1,64}")
+_PARAM = re.compile(r"[\w.\[\]-]{1,128}", re.ASCII)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Error(msgspec.Struct):
     message: str | None = None
-    code: str | int | None = None
-    param: str | None = None
+    code: object = None
+    param: object = None
 
 
 class _Body(msgspec.Struct):
     error: _Error | str | None = None
-    message: str | None = None
-    detail: str | None = None
+    message: object = None
+    detail: object = None
 
 
-def read_refusal(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
-    """The Fault that a provider's bad status means for this call."""
+def read_refusal(
+    status: int, headers: Mapping[str, str], body: bytes, *, secrets: Sequence[str] = ()
+) -> Fault:
+    """The Fault that a provider's bad status means for this call; `secrets` are never passed on in its message."""
     error = _read_error(body)
     message = error.message or ""
     if status in _OF_THE_CALLER and not _ABOUT_US.search(message):
-        text = (
+        for secret in secrets:
+            message = message.replace(secret, "…")
+        return Fault(
+            Kind.PROVIDER_REFUSED,
             _SECRETS.sub("…", message)[:_MESSAGE_MAX]
-            or "The model's provider refused the request as invalid."
+            or "The model's provider refused the request as invalid.",
+            code=_matching(_CODE, error.code),
+            param=_matching(_PARAM, error.param),
+            status=status,
         )
-        code = (
-            error.code if isinstance(error.code, str) and re.fullmatch(r"[a-z_]{1,64}", error.code) else None
-        )
-        return Fault(Kind.PROVIDER_REFUSED, text, code=code, param=error.param, status=status)
     if status in _TIME_OUTS:
         return Fault(Kind.PROVIDER_TIMEOUT, "The model's provider did not answer in time. Try again.")
     if status in _OVERLOADS:
@@ -83,8 +92,13 @@ def read_retry_after(headers: Mapping[str, str]) -> float:
 def _read_error(body: bytes) -> _Error:
     try:
         wire = msgspec.json.decode(body, type=_Body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return _Error()
     if isinstance(wire.error, _Error):
         return wire.error
-    return _Error(message=wire.error or wire.message or wire.detail)
+    told = wire.error or wire.message or wire.detail
+    return _Error(message=told if isinstance(told, str) else None)
+
+
+def _matching(form: re.Pattern[str], value: object) -> str | None:
+    return value if isinstance(value, str) and form.fullmatch(value) else None

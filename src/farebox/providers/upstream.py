@@ -6,7 +6,7 @@ Whatever goes wrong before or during the reply is a Fault of a provider's kind; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -56,6 +56,12 @@ class Incoming(Protocol):
 
     async def read(self) -> bytes:
         """The next piece of the body, decompressed; empty at its end. Waiting to be read stops the provider."""
+
+    async def pump(self, sink: Callable[[bytes], bool]) -> bool:
+        """Hand each piece to `sink` as it comes, until that says False; True at the end of the body.
+
+        As `read` in a loop, but with no wake-up of the caller between two pieces: for the path of a stream.
+        """
 
     async def read_whole(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes; Fault PROVIDER_ERROR beyond."""

@@ -1,0 +1,1 @@
+"""The store: database, group commit and migrations."""

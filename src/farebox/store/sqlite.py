@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,15 @@ from pathlib import Path
 from farebox.store.database import Record, StoreBusyError, StoreUnavailableError, Transaction, Value
 
 BUSY_WAIT_MS = 5_000  # How long a patient writer waits for another process before it reports the store gone.
+POLL_MS = 10
 _SYNCHRONOUS = {"process": "NORMAL", "power-loss": "FULL"}
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+# What says that the store is gone, by SQLite's primary codes; anything else is the statement's own fault.
+_GONE = (
+    *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT),
+    *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN),
+    *(sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOTADB),
+)
 
 
 class _Transaction:
@@ -60,9 +68,7 @@ class SqliteDatabase:
         self._synchronous = _SYNCHRONOUS[durability]
         self._patient = self._connect(BUSY_WAIT_MS)
         self._turn = threading.Lock()  # A connection has one transaction at a time, whichever thread asks.
-        # The mode is a property of the file, and changing it takes a lock: only where it is not set yet.
-        if self._patient.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            self._patient.execute("PRAGMA journal_mode=WAL")
+        self._use_log()
         self._now = self._connect(0)
         self._home = threading.get_ident()
         self._reader = self._connect(BUSY_WAIT_MS)
@@ -83,6 +89,21 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             raise StoreUnavailableError(f"the database {self.path} cannot be opened: {error}") from error
         return connection
+
+    def _use_log(self) -> None:
+        """Write ahead. The mode is a property of the file, and SQLite does not wait for the lock that a change takes."""
+        for left in reversed(range(BUSY_WAIT_MS // POLL_MS)):
+            try:
+                if self._patient.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                    self._patient.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.Error as error:
+                if not left or not isinstance(_translated(error), StoreBusyError):
+                    raise StoreUnavailableError(
+                        f"the database {self.path} cannot be used: {error}"
+                    ) from error
+                time.sleep(POLL_MS / 1000)
+            else:
+                return
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -107,6 +128,7 @@ class SqliteDatabase:
                 yield view
             return
         connection = self._connect(BUSY_WAIT_MS)
+        connection.execute("PRAGMA query_only=ON")
         try:
             with _begun(connection, "BEGIN") as view:
                 yield view
@@ -117,7 +139,8 @@ class SqliteDatabase:
         """Rows one by one, on a connection of their own, so that a long export holds nothing up."""
         connection = self._connect(BUSY_WAIT_MS)
         try:
-            yield from connection.execute(sql, values)
+            with _begun(connection, "BEGIN"):
+                yield from connection.execute(sql, values)
         finally:
             connection.close()
 
@@ -148,14 +171,14 @@ def _begun(connection: sqlite3.Connection, begin: str) -> Iterator[Transaction]:
     """Run a block between BEGIN and COMMIT, and undo it whole if anything in it raises."""
     try:
         connection.execute(begin)
-    except sqlite3.OperationalError as error:
-        raise _translated(error) from error
-    try:
         yield _Transaction(connection)
         connection.execute("COMMIT")
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         _roll_back(connection)
-        raise _translated(error) from error
+        known = _translated(error)
+        if known is None:
+            raise
+        raise known from error
     except BaseException:
         _roll_back(connection)
         raise
@@ -167,7 +190,8 @@ def _roll_back(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
-def _translated(error: sqlite3.OperationalError) -> Exception:
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
+def _translated(error: sqlite3.Error) -> Exception | None:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _BUSY:
         return StoreBusyError(str(error))
-    return StoreUnavailableError(str(error))
+    return StoreUnavailableError(str(error)) if code in _GONE else None

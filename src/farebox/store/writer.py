@@ -3,9 +3,11 @@
 An operation is queued and its future given back. The flush runs when the loop has handled what was ready, so everything
 that arrived meanwhile shares one commit, and an idle gateway commits at once: no linger. It runs on the loop itself
 while the database is free (a commit takes tens of microseconds without a sync to disk); if another process holds the
-lock, that batch is committed by a helper thread that waits, and later operations queue behind it, in order.
+lock, that batch is committed by a helper thread that waits, and later operations queue behind it, in order. Callers
+wait for that PATIENCE_S; then they are told that the store is unavailable, though the thread's batch may still be kept.
 
-A batch that raises is replayed one by one, so that a poisoned operation fails alone.
+A batch that raises is replayed one by one, so that a poisoned operation fails alone. An operation whose caller has left
+is applied all the same, and `abandoned` is told what became of it.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from farebox.store.database import Database, StoreUnavailableError, Transaction
+from farebox.store.database import Database, StoreBusyError, StoreUnavailableError, Transaction
 
 Op = TypeVar("Op")
 Result = TypeVar("Result")
 
 BATCH_MAX = 256  # Bounds how long one flush may keep the loop.
 QUEUE_MAX = 10_000  # Beyond it the store is as good as gone: refuse rather than grow.
+PATIENCE_S = 2.0  # The longest that the end of an answer may be withheld.
 
 
 class Counts:
@@ -38,26 +41,34 @@ class GroupCommit(Generic[Op, Result]):
     """Applies operations in batches. `apply` gets a transaction and the batch, and gives one result an operation."""
 
     def __init__(
-        self, database: Database, apply: Callable[[Transaction, Sequence[Op]], Sequence[Result]]
+        self,
+        database: Database,
+        apply: Callable[[Transaction, Sequence[Op]], Sequence[Result]],
+        upkeep: Callable[[], object] | None = None,
     ) -> None:
         self.counts = Counts()
+        # Called with an operation whose caller no longer waits, and its result; set by whoever must clean up after it.
+        self.abandoned: Callable[[Op, Result | Exception], None] = lambda _operation, _result: None
         self._database = database
         self._apply = apply
         self._queue: list[tuple[Op, asyncio.Future[Result]]] = []
         self._flushing = False  # A flush is scheduled, or a batch is with the helper thread.
+        self._stuck = False  # The helper thread has waited too long, and still waits.
         self._thread: ThreadPoolExecutor | None = None
 
     def submit(self, operation: Op) -> asyncio.Future[Result]:
         """Queue one operation. Its future has the result once it is durable, or StoreUnavailableError."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        if len(self._queue) >= QUEUE_MAX:
-            future.set_exception(StoreUnavailableError("the ledger's queue is full"))
+        if self._stuck or len(self._queue) >= QUEUE_MAX:
+            future.set_exception(_unavailable())
             return future
         self._queue.append((operation, future))
         if not self._flushing:
             self._flushing = True
-            loop.call_soon(self._flush)
+            # One more turn of the loop: what the sockets had ready meanwhile shares the commit, and an idle loop turns
+            # at once.
+            loop.call_soon(loop.call_soon, self._flush)
         return future
 
     async def drain(self) -> None:
@@ -76,22 +87,46 @@ class GroupCommit(Generic[Op, Result]):
         try:
             with self._database.transaction_now() as work:
                 results = self._apply(work, operations)
-        except Exception:  # Another process has the lock, or one operation is poisoned: the thread waits, or tells them apart.
+        except (
+            Exception
+        ) as error:  # Another process has the lock, or one operation is poisoned: the thread tells.
+            self.counts.patient += isinstance(error, StoreBusyError)
             self._flush_patiently(batch, operations)
         else:
             self._finish(batch, results)
 
     def _flush_patiently(self, batch: list[tuple[Op, asyncio.Future[Result]]], operations: list[Op]) -> None:
-        self.counts.patient += 1
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="farebox-ledger")
-        waiting = asyncio.get_running_loop().run_in_executor(self._thread, self._commit_patiently, operations)
-        waiting.add_done_callback(lambda done: self._finish(batch, done.result()))
+        loop = asyncio.get_running_loop()
+        patience = loop.call_later(PATIENCE_S, self._lose_patience, len(batch))
+
+        def finish(done: asyncio.Future[Sequence[Result | Exception]]) -> None:
+            patience.cancel()
+            self._stuck = False
+            self._finish(batch, done.result())
+
+        loop.run_in_executor(self._thread, self._commit_patiently, operations).add_done_callback(finish)
+
+    def _lose_patience(self, taken: int) -> None:
+        """Let nobody wait any longer: the operations that the thread has not taken are dropped, the others may be kept."""
+        self._stuck = True
+        for _, future in self._queue[:taken]:
+            if not future.done():
+                future.set_exception(_unavailable())
+        dropped = self._queue[taken:]
+        del self._queue[taken:]
+        for operation, future in dropped:
+            self._tell(operation, future, _unavailable())
 
     def _commit_patiently(self, operations: list[Op]) -> Sequence[Result | Exception]:
         try:
             with self._database.transaction() as work:
                 return self._apply(work, operations)
+        except (
+            StoreUnavailableError
+        ) as error:  # Nobody's fault, and nothing was changed: no operation would fare better.
+            return [error] * len(operations)
         except Exception:  # As in _flush.
             return self._replay(operations)
 
@@ -100,12 +135,20 @@ class GroupCommit(Generic[Op, Result]):
         self.counts.replayed += 1
         results: list[Result | Exception] = []
         for operation in operations:
-            try:
-                with self._database.transaction() as work:
-                    results.extend(self._apply(work, [operation]))
-            except Exception as error:  # The operation's own: its future carries it to whoever asked.
-                results.append(error)
-        return results
+            results.append(self._apply_alone(operation))
+            if isinstance(
+                results[-1], StoreUnavailableError
+            ):  # The rest would each wait as long, for nothing.
+                break
+        return results + [results[-1]] * (len(operations) - len(results))
+
+    def _apply_alone(self, operation: Op) -> Result | Exception:
+        try:
+            with self._database.transaction() as work:
+                (result,) = self._apply(work, [operation])
+        except Exception as error:  # The operation's own: its future carries it to whoever asked.
+            return error
+        return result
 
     def _finish(
         self, batch: list[tuple[Op, asyncio.Future[Result]]], results: Sequence[Result | Exception]
@@ -118,10 +161,17 @@ class GroupCommit(Generic[Op, Result]):
             asyncio.get_running_loop().call_soon(self._flush)
         else:
             self._flushing = False
-        for (_, future), result in zip(batch, results, strict=True):
-            if future.cancelled():
-                continue
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+        for (operation, future), result in zip(batch, results, strict=True):
+            self._tell(operation, future, result)
+
+    def _tell(self, operation: Op, future: asyncio.Future[Result], result: Result | Exception) -> None:
+        if future.done():  # Its caller has left, or has been told that the store is unavailable.
+            self.abandoned(operation, result)
+        elif isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def _unavailable() -> StoreUnavailableError:
+    return StoreUnavailableError("the ledger's database takes no writes at the moment")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farebox.core.errors import Fault, Kind
@@ -40,6 +40,7 @@ def test_any_cut_of_a_stream_gives_the_same_events(size: int) -> None:
     assert split([MIXED[start : start + size] for start in range(0, len(MIXED), size)]) == (EVENTS, b"")
 
 
+@settings(deadline=None)
 @given(noise, st.data())
 def test_any_cut_of_any_bytes_gives_the_same_events_and_loses_none(
     stream: bytes, data: st.DataObject

@@ -42,6 +42,7 @@ async def test_a_trusted_certificate_is_accepted_and_the_connection_kept(certifi
         for _ in range(50):
             reply = await client.send(endpoint, ASK)
             assert b"Hello" in await reply.read_whole(LIMIT)
+        upstream.script(stream())
         reply = await client.send(endpoint, STREAM)
         assert (await reply.read_whole(LIMIT)).endswith(b"data: [DONE]\n\n")
         assert upstream.connections == 1

@@ -28,9 +28,9 @@ class OpenAIChat:
         """Check a caller's body before any money moves."""
         return read_head(body)
 
-    def write_relayed(self, body: bytes, model: str, head: Head) -> bytes:
+    def write_relayed(self, body: bytes, model: str, head: Head, *, ask_usage: bool = True) -> bytes:
         """The caller's body for a provider of this dialect."""
-        return write_relayed(body, model, head)
+        return write_relayed(body, model, head, ask_usage=ask_usage)
 
     def tap(self, head: Head, names: Names) -> Tap:
         """A tap for one relayed reply."""

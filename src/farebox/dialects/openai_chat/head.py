@@ -39,6 +39,9 @@ _STATE = "it names state kept at a provider, which belongs to no single customer
 REFUSED: dict[str, str] = {
     "web_search_options": _COSTS,
     "search_parameters": _COSTS,
+    "search_settings": _COSTS,
+    "enable_search": _COSTS,
+    "compound_custom": _COSTS,
     "plugins": _COSTS,
     "prediction": _COSTS,
     "previous_response_id": _STATE,
@@ -50,10 +53,13 @@ REFUSED: dict[str, str] = {
 }
 # Deeper members of the same two kinds.
 _STATE_INSIDE = ("file_id", "cached_content", "vector_store_id", "container_id")
+# But not where names are the caller's own: a tool's parameters, the schema of an answer, the caller's notes.
+_FREE_NAMES = frozenset({"parameters", "schema", "metadata"})
 # Most bodies have none of these words; one search of the bytes says so before anything is decoded for it.
 _SUSPECT = re.compile('"(?:{})"'.format("|".join((*REFUSED, *_STATE_INSIDE))).encode())
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")  # A word may also be written so, and then that search misses it.
 
-_UNPRICED_TIERS = frozenset({"flex", "priority", "scale"})
+_ORDINARY_TIERS = frozenset({None, "auto", "default"})
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
@@ -135,10 +141,11 @@ def read_head(body: bytes) -> Head:
     _check_messages(wire.messages)
     _check_money_and_state(wire, body)
     options = wire.stream_options
+    limits = [limit for limit in (wire.max_completion_tokens, wire.max_tokens) if limit is not None]
     return Head(
         model=wire.model,
         stream=wire.stream is True,
-        output_limit=wire.max_completion_tokens or wire.max_tokens,
+        output_limit=max(limits, default=None),  # A provider may know only one of the two.
         choices=wire.n or 1,
         wants_usage=not wire.stream or (options is not None and options.include_usage is True),
         has_system=any(message.role in ("system", "developer") for message in wire.messages),
@@ -148,13 +155,15 @@ def read_head(body: bytes) -> Head:
     )
 
 
-def write_relayed(body: bytes, model: str, head: Head) -> bytes:
+def write_relayed(body: bytes, model: str, head: Head, *, ask_usage: bool = True) -> bytes:
     """The caller's members for a provider of this dialect: each value as it was written, declared splices only."""
     members = _members_decoder.decode(body)
     for name in OWN & members.keys():
         del members[name]
     members["model"] = msgspec.Raw(msgspec.json.encode(model))
-    if head.stream:
+    if head.stream and not ask_usage:
+        members.pop("stream_options", None)
+    elif head.stream:
         members["stream_options"] = _usage_on
     if "store" in members:  # Absent it is off already, and some compatible servers refuse to know the word.
         members["store"] = _false
@@ -182,12 +191,13 @@ def _check_messages(messages: list[_Message]) -> None:
 
 
 def _check_money_and_state(wire: _Body, body: bytes) -> None:
-    if _SUSPECT.search(body) is not None:
+    if _SUSPECT.search(body) is not None or (b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None):
         _check_suspects(body)
-    if wire.service_tier in _UNPRICED_TIERS:
+    if wire.service_tier not in _ORDINARY_TIERS:
         raise _refused("service_tier", f"the tier {wire.service_tier!r} has no price here")
-    if wire.modalities and "audio" in wire.modalities:
-        raise _refused("modalities", "audio output has no price here")
+    for modality in wire.modalities or ():
+        if modality != "text":
+            raise _refused("modalities", f"{modality} output has no price here")
     for at, tool in enumerate(wire.tools or ()):
         if tool.type not in ("function", "custom"):
             raise _refused(f"tools[{at}].type", f"the hosted tool {tool.type!r} has no price here")
@@ -195,10 +205,13 @@ def _check_money_and_state(wire: _Body, body: bytes) -> None:
 
 def _check_suspects(body: bytes) -> None:
     """Look where a suspect word really stands: inside a text it is harmless."""
-    members = _members_decoder.decode(body)
-    for name in REFUSED.keys() & members.keys():
-        raise _refused(name, REFUSED[name])
-    whole = msgspec.json.decode(body)
+    try:
+        whole = msgspec.json.decode(body)
+    except msgspec.ValidationError as error:  # Valid JSON, but with a number that Python cannot hold.
+        raise _invalid(error) from error
+    for name, reason in REFUSED.items():
+        if whole.get(name) is not None:
+            raise _refused(name, reason)
     for name in _STATE_INSIDE:
         if _has_member(whole, name):
             raise _refused(name, _STATE)
@@ -207,7 +220,9 @@ def _check_suspects(body: bytes) -> None:
 def _has_member(value: object, name: str) -> bool:
     """Whether an object anywhere inside has that member; the body's depth is bounded by now."""
     if isinstance(value, dict):
-        return name in value or any(_has_member(inner, name) for inner in value.values())
+        return name in value or any(
+            _has_member(inner, name) for key, inner in value.items() if key not in _FREE_NAMES
+        )
     return isinstance(value, list) and any(_has_member(inner, name) for inner in value)
 
 

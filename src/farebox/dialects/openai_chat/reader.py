@@ -25,6 +25,7 @@ from farebox.dialects.conversation import (
     Failed,
     Finished,
     Media,
+    Members,
     Opaque,
     Part,
     PartBegan,
@@ -61,7 +62,7 @@ _REASONS: dict[str, Reason] = {
     "refusal": "refusal",
 }
 # Not ends but failures: OpenRouter's and vLLM's, z.ai's, DeepSeek's.
-_FAILURES = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
+FAILURES = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
 
 # What an open part is: compared by identity, for each delta asks.
 _TEXT, _REFUSAL, _THOUGHT = Text(""), Text("", refusal=True), Thought("")
@@ -76,6 +77,7 @@ class _Calling:
         self.index = -1  # Among the parts.
         self.early: list[str] = []  # Arguments that came before the name.
         self.signature: str | None = None
+        self.extra: Members = ()
 
 
 class ChatReader:
@@ -181,7 +183,7 @@ class ChatReader:
                 self._fail(_GARBLED)
         if isinstance(choice.stop_reason, str):
             self._stop_sequence = choice.stop_reason
-        if choice.error != NULL or choice.finish_reason in _FAILURES:
+        if choice.error != NULL or choice.finish_reason in FAILURES:
             self._fail(_ERROR)
         elif choice.finish_reason:
             self._finish = choice.finish_reason
@@ -255,7 +257,10 @@ class ChatReader:
         calling = self._calling(call)
         function = call.function
         if call.extra_content != NULL:
-            calling.signature = find_signature(call.extra_content) or calling.signature
+            signature = find_signature(call.extra_content)
+            if signature is None:
+                calling.extra = (("extra_content", bytes(call.extra_content)),)
+            calling.signature = signature or calling.signature
         if function is None:
             return
         if function.name and calling.index < 0:
@@ -294,7 +299,7 @@ class ChatReader:
         self._end_open()
         calling.index = self._parts
         self._parts += 1
-        self._out.append(PartBegan(calling.index, ToolCall(calling.id, name, "")))
+        self._out.append(PartBegan(calling.index, ToolCall(calling.id, name, "", extra=calling.extra)))
         self._out += [PartGrew(calling.index, text) for text in calling.early]
 
     def _grow(self, part: Part | None, text: str) -> None:

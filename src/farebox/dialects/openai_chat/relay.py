@@ -1,52 +1,65 @@
 """The tap of a relayed chat completion: what each event means, and the declared splices.
 
-How it stays cheap. Almost every event of a stream is content, and is told from the rest by looking for four byte
-strings; in JSON text a quote inside a string is escaped, so `"finish_reason":"` can only be the member itself. Only
-an event that has one of them, or that comes before the first content, is decoded. The id and the model are learned
-from the first event and replaced as bytes from then on; an event that writes them otherwise is rewritten whole.
+How it stays cheap. Almost every event of a stream is the one before with other words in it. So an event that was
+decoded becomes a form: its bytes before the words and its bytes behind them. The next event that fits the form is
+known to be content, valid and harmless, without being decoded; its id and model are replaced with the bytes before the
+words. Anything else is decoded, laid out member by member, and spliced where the members stand.
 """
 
 from __future__ import annotations
+
+import re
+from typing import NamedTuple
 
 import msgspec
 
 from farebox.core.errors import Fault, Kind
 from farebox.core.usage import Usage
 from farebox.dialects.dialect import Cost, Head, Mark, Names
+from farebox.dialects.openai_chat.reader import FAILURES
 from farebox.dialects.openai_chat.usage import cost_members, read_usage_raw, write_usage
+from farebox.dialects.splice import UNREADABLE, Layout, lay_out
 from farebox.dialects.sse import data_of
 
-_COSTS_OF_THE_PROVIDER = (
-    "cost",
-    "cost_details",
-    "is_byok",
-    "cost_in_usd_ticks",
-)  # OpenRouter's and xAI's words.
-
-
 _ABSENT = msgspec.Raw()  # msgspec decodes no `Raw | None`: a null stays the text "null".
+_NULL = b"null"
+_NAMES = ("id", "model")
+_STRING_REST = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*')
+_PADDING = b'"obfuscation":"'  # OpenAI's: letters that hide how long the words are. It stands last.
 
 
-def _given(raw: msgspec.Raw) -> bool:
-    return bytes(raw) not in (b"", b"null")
+def _given(raw: msgspec.Raw | bytes) -> bool:
+    return bytes(raw) not in (b"", _NULL)
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: object = None  # A text, but for servers that took it apart.
+
+
+class _Call(msgspec.Struct):
+    function: _Function | None = None
+    custom: msgspec.Raw = _ABSENT
 
 
 class _Delta(msgspec.Struct):
     content: str | list[msgspec.Raw] | None = None
-    tool_calls: list[msgspec.Raw] | None = None
-    function_call: msgspec.Raw = _ABSENT
+    tool_calls: list[_Call] | None = None
+    function_call: _Function | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[msgspec.Raw] | None = None
+    images: list[msgspec.Raw] | None = None
     audio: msgspec.Raw = _ABSENT
 
 
 class _Choice(msgspec.Struct):
-    index: int = 0
+    index: int | None = None
     finish_reason: str | None = None
     delta: _Delta | None = None
     message: _Delta | None = None
+    error: msgspec.Raw = _ABSENT
 
 
 class _Groq(msgspec.Struct):
@@ -54,20 +67,50 @@ class _Groq(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
-    id: str | None = None
-    model: str | None = None
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
     x_groq: _Groq | None = None
 
 
+# Members that grow delta by delta. A quote inside a JSON string is escaped, so this can only be a member.
+_GROWING = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments)": ?"')
 _decoder = msgspec.json.Decoder(_Chunk)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_NO_LIST = msgspec.Raw(b"[]")
-_CUT = Fault(
-    Kind.PROVIDER_CUT, "The model's provider reported an error in the middle of its answer. Try again."
-)
+_text = msgspec.json.Decoder(str)
+
+
+class _Form(NamedTuple):
+    """What an event is but for its words."""
+
+    before: bytes
+    new_before: bytes  # With our id and model.
+    behind: bytes
+    padding_end: bytes  # What follows the padding; empty where there is none.
+
+    def grown(self, event: bytes) -> int:
+        """By how many bytes of words an event of this form grows the answer; 0: it is of another."""
+        if not event.startswith(self.before):
+            return 0
+        end = len(event) - len(self.behind)
+        if self.padding_end:
+            end = event.find(self.behind, len(self.before))
+            padding = event[end + len(self.behind) : -len(self.padding_end)]
+            fits = event.endswith(self.padding_end) and (padding.isalnum() or not padding)
+        else:
+            fits = event.endswith(self.behind)
+        if not fits or end < 0:
+            return 0
+        words = event[len(self.before) : end]
+        if b"\\" not in words and b'"' not in words:
+            return len(words)
+        try:
+            return len(_text.decode(b'"%b"' % words).encode())
+        except UNREADABLE:
+            return 0
+
+
+_NO_FORM = _Form(b"\0", b"\0", b"\0", b"")  # Which no event has.
 
 
 class ChatTap:
@@ -80,25 +123,24 @@ class ChatTap:
         self.finish_reason: str | None = None
         self.events = 0
         self.delivered_bytes = 0
-        self._choices_open = head.choices
+        self._choices = head.choices
+        self._choices_finished: set[int] = set()
         self._wants_usage = head.wants_usage
+        self._told_raw = b""  # The usage read last, and what it said.
+        self._told: Usage | None = None
+        self._usage_shown = False
         self._names = names
-        self._frame_bytes = 0  # What an event weighs without its content.
-        self._replace: tuple[bytes, bytes, bytes, bytes] | None = None
+        self._names_written = {"id": msgspec.json.encode(names.id), "model": msgspec.json.encode(names.model)}
+        self._form = _NO_FORM
+        self._seen = b""  # The event decoded last, and its layout.
+        self._layout: Layout | None = None
 
     def see(self, event: bytes) -> Mark:
         """Classify one whole event."""
-        if (
-            self.events
-            and b'"finish_reason":"' not in event
-            and b'"finish_reason": "' not in event
-            and b'"usage":{' not in event
-            and b'"usage": {' not in event
-            and b'"error"' not in event
-            and event.startswith(b"data: {")
-        ):
+        size = self._form.grown(event)
+        if size:
             self.events += 1
-            self.delivered_bytes += max(len(event) - self._frame_bytes, 0)
+            self.delivered_bytes += size
             return Mark.CONTENT
         return self._see_slowly(event)
 
@@ -110,148 +152,180 @@ class ChatTap:
             return Mark.DONE
         try:
             chunk = _decoder.decode(data)
-        except msgspec.DecodeError:
-            self.fault = _CUT
+            self._seen, self._layout = event, _lay_out(event, data)
+        except UNREADABLE:
+            self.fault = _broken()
             return Mark.FAULT
-        if _given(chunk.error):
-            self.fault = _CUT
-            return Mark.FAULT
-        if self._replace is None:
-            self._learn(chunk, data)
-        self._take_usage(chunk)
-        return self._mark(chunk, event)
-
-    def _mark(self, chunk: _Chunk, event: bytes) -> Mark:
         choices = chunk.choices or []
+        self._take_usage(chunk)
+        if _given(chunk.error) or any(_failed(choice) for choice in choices):
+            self.fault = _broken()
+            return Mark.FAULT
+        return self._mark(chunk, choices, event)
+
+    def _mark(self, chunk: _Chunk, choices: list[_Choice], event: bytes) -> Mark:
         content = sum(_content_bytes(choice.delta) for choice in choices)
         if content:
             self.events += 1
             self.delivered_bytes += content
-            self._frame_bytes = self._frame_bytes or len(event) - content
-        reasons = [choice.finish_reason for choice in choices if choice.finish_reason]
-        if reasons:
-            self.finish_reason = reasons[-1]
-            self._choices_open -= len(reasons)
-            self.finished = self._choices_open <= 0
+        finished = [choice for choice in choices if choice.finish_reason]
+        if finished:
+            self.finish_reason = finished[-1].finish_reason
+            # By index: some providers say it once more beside the usage.
+            self._choices_finished |= {choice.index or 0 for choice in finished}
+            self.finished = len(self._choices_finished) >= self._choices
             return Mark.FINISH
         if content:
+            if not _given(chunk.usage):
+                self._learn(event)
             return Mark.CONTENT
         return Mark.USAGE if not choices and _given(chunk.usage) else Mark.EMPTY
 
     def _take_usage(self, chunk: _Chunk) -> None:
         raw = chunk.usage if _given(chunk.usage) or chunk.x_groq is None else chunk.x_groq.usage
         if _given(raw):
-            self.usage = read_usage_raw(raw) or self.usage
-
-    def _learn(self, chunk: _Chunk, data: bytes) -> None:
-        """Find how this provider writes the two members that are replaced in every event."""
-        if chunk.id is None or chunk.model is None:
-            return
-        found = []
-        for name, old, new in (("id", chunk.id, self._names.id), ("model", chunk.model, self._names.model)):
-            text, value = msgspec.json.encode(old), msgspec.json.encode(new)
-            for gap in (b":", b": "):
-                member = b'"%b"%b%b' % (name.encode(), gap, text)
-                if member in data:
-                    found += [member, b'"%b"%b%b' % (name.encode(), gap, value)]
-                    break
-        if len(found) == len(("old id", "new id", "old model", "new model")):
-            self._replace = (found[0], found[1], found[2], found[3])
+            self._told_raw, self._told = bytes(raw), read_usage_raw(raw)
+            self.usage = self._told or self.usage
 
     def splice(self, event: bytes, cost: Cost | None) -> bytes:
         """The event as the caller gets it; empty where it is withheld."""
-        if cost is None and self._replace is not None:
-            old_id, new_id, old_model, new_model = self._replace
-            if old_id in event and old_model in event:
-                return event.replace(old_id, new_id, 1).replace(old_model, new_model, 1)
-        return self._rewrite(event, cost)
-
-    def _rewrite(self, event: bytes, cost: Cost | None) -> bytes:
-        data = data_of(event).strip()
-        if not data.startswith(b"{"):
-            return b""
-        members = _members.decode(data)
-        usage = _shown_usage(members)
-        if usage is not None:
-            if not self._wants_usage and bytes(members.get("choices", _NO_LIST)) == b"[]":
+        form = self._form
+        if cost is None and event is not self._seen and event.startswith(form.before):
+            return form.new_before + event[len(form.before) :]
+        layout = self._layout
+        if layout is None or event is not self._seen:
+            data = data_of(event).strip()
+            if not data.startswith(b"{"):
                 return b""
-            members["usage"] = _priced(usage, cost)
-        return b"data: %b\n\n" % self._renamed(members)
+            layout = _lay_out(event, data)
+        return self._spliced(layout, cost)
 
-    def _renamed(self, members: dict[str, msgspec.Raw]) -> bytes:
-        if "id" in members or "choices" in members:
-            members["id"] = msgspec.Raw(msgspec.json.encode(self._names.id))
-            members["model"] = msgspec.Raw(msgspec.json.encode(self._names.model))
-        return msgspec.json.encode(members)
+    def _spliced(self, layout: Layout, cost: Cost | None) -> bytes:
+        news: dict[str, bytes] = {}
+        if "id" in layout.members or "choices" in layout.members:
+            news.update(self._names_written)
+        if _given(layout.value("usage")):
+            if self._wants_usage:
+                news["usage"] = self._shown(layout.value("usage"), cost)
+                self._usage_shown = self._usage_shown or cost is not None
+            elif layout.value("choices").translate(None, b" \t\r\n") in (b"", b"[]"):
+                return b""
+            else:
+                news["usage"] = _NULL
+        return layout.replaced(news)
+
+    def _learn(self, event: bytes) -> None:
+        """Make the form of an event with words in it, if its id and model stand before them."""
+        layout, words = self._layout, _find_words(event)
+        if layout is None or words is None or layout.text is not event:
+            return
+        start, end = words
+        if layout.ends_before(_NAMES, start):
+            new = layout.replaced(self._names_written)
+            behind, _, padding = event[end:].partition(_PADDING)
+            if padding:
+                behind, padding = behind + _PADDING, padding[padding.find(b'"') :]
+            self._form = _Form(event[:start], new[: len(new) - (len(event) - start)], behind, padding)
 
     def whole(self, body: bytes) -> bool:
         """Take in a plain reply; False if it is none, or an error in the clothes of one."""
         try:
             chunk = _decoder.decode(body)
-        except msgspec.DecodeError:
+            self._seen, self._layout = body, lay_out(body, 0, len(body))
+        except UNREADABLE:
             return False
-        if chunk.choices is None or _given(chunk.error):
+        choices = chunk.choices
+        if not choices or _given(chunk.error) or any(_failed(choice) for choice in choices):
             return False
         self._take_usage(chunk)
-        self.delivered_bytes = sum(_content_bytes(choice.message) for choice in chunk.choices)
+        self.delivered_bytes = sum(_content_bytes(choice.message) for choice in choices)
         self.events = 1 if self.delivered_bytes else 0
-        self.finish_reason = next(
-            (choice.finish_reason for choice in chunk.choices if choice.finish_reason), None
-        )
-        self.finished = True
-        return True
+        self.finish_reason = next((choice.finish_reason for choice in choices if choice.finish_reason), None)
+        self.finished = bool(self.events) or self.finish_reason is not None
+        return self.finished
 
     def splice_whole(self, body: bytes, cost: Cost) -> bytes:
         """The plain reply as the caller gets it."""
-        members = _members.decode(body)
-        usage = _shown_usage(members)
-        if usage is not None:
-            members["usage"] = _priced(usage, cost)
-        return self._renamed(members)
+        layout = self._layout
+        if layout is None or body is not self._seen:
+            layout = lay_out(body, 0, len(body))
+        news = self._names_written | {"usage": self._shown(layout.value("usage"), cost)}
+        return layout.replaced(news).strip()
 
     def usage_event(self, usage: Usage, cost: Cost) -> bytes:
-        """A usage event of our own, for a caller who asked where the provider sent none."""
-        names = self._names
+        """A usage event of our own, for a caller who asked where the provider sent none; else empty."""
+        if self._usage_shown:
+            return b""
+        names = self._names_written
         return (
             b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[],"usage":%b}\n\n'
-            % (
-                msgspec.json.encode(names.id),
-                names.created_s,
-                msgspec.json.encode(names.model),
-                write_usage(usage, cost),
-            )
+            % (names["id"], self._names.created_s, names["model"], write_usage(usage, cost))
         )
+
+    def _shown(self, raw: bytes, cost: Cost | None) -> bytes:
+        """A usage object with our charge in it, and nothing of what the provider charges us.
+
+        It is the provider's own but where that is not what was charged for: absurd counts are shown to nobody.
+        """
+        told = self._told if raw == self._told_raw else read_usage_raw(raw)
+        if told is None or (cost is not None and told != self.usage):
+            return write_usage(self.usage or Usage(), cost)
+        if b"cost" in raw or b'"is_byok"' in raw:
+            members = _members.decode(raw)
+            raw = msgspec.json.encode(
+                {name: value for name, value in members.items() if "cost" not in name and name != "is_byok"}
+            )
+        if cost is None:
+            return raw
+        return raw.rstrip()[:-1].rstrip() + cost_members(cost).encode() + b"}"
+
+
+def _find_words(event: bytes) -> tuple[int, int] | None:
+    """Where the only growing text of an event stands; None if there is none, or more than one."""
+    starts = [match.end() for match in _GROWING.finditer(event)]
+    if len(starts) != 1:
+        return None
+    rest = _STRING_REST.match(event, starts[0])
+    assert rest is not None
+    return rest.span()
+
+
+def _lay_out(event: bytes, data: bytes) -> Layout:
+    at = event.find(data)
+    if at < 0:  # Several lines of data, which the object's text runs across: one line says the same.
+        data = msgspec.json.format(data, indent=-1)
+        return lay_out(b"data: %b\n\n" % data, len(b"data: "), len(b"data: ") + len(data))
+    return lay_out(event, at, at + len(data))
+
+
+def _broken() -> Fault:
+    """A new one each time: an exception that is raised again keeps every traceback it ever had."""
+    return Fault(
+        Kind.PROVIDER_CUT, "The model's provider reported an error in the middle of its answer. Try again."
+    )
+
+
+def _failed(choice: _Choice) -> bool:
+    return _given(choice.error) or choice.finish_reason in FAILURES
 
 
 def _content_bytes(delta: _Delta | None) -> int:
-    """How many bytes of an answer a delta or message carries; quotes and brackets are not content."""
+    """How many bytes of an answer a delta or message carries; quotes, brackets and names of members are not content."""
     if delta is None:
         return 0
     texts = [delta.refusal, delta.reasoning_content, delta.reasoning]
-    raws = [raw for raw in (delta.function_call, delta.audio) if _given(raw)]
-    for part in (delta.content, delta.tool_calls, delta.reasoning_details):
+    raws = [delta.audio] if _given(delta.audio) else []
+    details = None if any(texts) else delta.reasoning_details  # They repeat the text beside them.
+    for part in (delta.content, details, delta.images):
         if isinstance(part, str):
             texts.append(part)
         elif part:
             raws += part
-    return sum(len(text.encode()) for text in texts if text) + sum(len(bytes(raw)) for raw in raws)
-
-
-def _shown_usage(members: dict[str, msgspec.Raw]) -> msgspec.Raw | None:
-    raw = members.get("usage", _ABSENT)
-    return raw if _given(raw) else None
-
-
-def _priced(usage: msgspec.Raw, cost: Cost | None) -> msgspec.Raw:
-    """A shown usage object with our charge in it, and nothing of what the provider charges us."""
-    raw = bytes(usage)
-    if any(f'"{name}"'.encode() in raw for name in _COSTS_OF_THE_PROVIDER):
-        members = _members.decode(raw)
-        for name in _COSTS_OF_THE_PROVIDER:
-            members.pop(name, None)
-        raw = msgspec.json.encode(members)
-    if cost is None:
-        return msgspec.Raw(raw)
-    inside = raw.rstrip()[:-1].rstrip()
-    members_text = cost_members(cost)
-    return msgspec.Raw(inside + (members_text[1:] if inside == b"{" else members_text).encode() + b"}")
+    size = sum(len(text.encode()) for text in texts if text) + sum(len(bytes(raw)) for raw in raws)
+    functions = [call.function for call in delta.tool_calls or ()]
+    for function in (*functions, delta.function_call):
+        if function is not None:
+            arguments = function.arguments or ""
+            size += len((function.name or "").encode())
+            size += len(arguments.encode() if isinstance(arguments, str) else msgspec.json.encode(arguments))
+    return size + sum(len(bytes(call.custom)) for call in delta.tool_calls or () if _given(call.custom))

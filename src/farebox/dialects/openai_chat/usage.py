@@ -1,7 +1,7 @@
 """OpenAI's usage object ↔ Usage in disjoint classes.
 
 `prompt_tokens` includes cached, written and audio tokens; `completion_tokens` includes reasoning and audio, but for
-xAI, which adds reasoning beside it: the provider's own total tells which. (OpenAI OpenAPI, CompletionUsage.)
+xAI and Google, which add reasoning beside it: the provider's own total tells. (OpenAI OpenAPI, CompletionUsage.)
 """
 
 from __future__ import annotations
@@ -60,8 +60,13 @@ def read_usage(wire: WireUsage) -> Usage | None:
     cached = into.cached_tokens or wire.prompt_cache_hit_tokens or 0
     written = into.cache_write_tokens or 0
     audio_in, audio_out, thought = into.audio_tokens or 0, out.audio_tokens or 0, out.reasoning_tokens or 0
-    if thought and wire.total_tokens == prompt + completion + thought:
-        completion += thought  # Reasoning stands beside the completion, not inside it.
+    beside = (wire.total_tokens or 0) - prompt - completion
+    if (
+        beside > 0
+    ):  # Reasoning stands beside the completion, not inside it; Google names it in the total alone.
+        completion += beside
+        thought = max(thought, beside)
+    thought = min(thought, completion)  # Relays of relays count thoughts by another tokenizer: the total is what counts.
     fresh = prompt - cached - written - audio_in
     visible = completion - thought - audio_out
     counts = (fresh, cached, written, audio_in, visible, thought, audio_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from farebox.core.errors import Fault, Kind
@@ -63,6 +63,7 @@ class Reply:
         "line",
         "pieces",
         "room",
+        "sink",
         "size",
         "stale",
         "status",
@@ -82,6 +83,7 @@ class Reply:
         self.fault: Fault | None = None  # Why there will be no more.
         self.stale = False  # The connection was dead before the request: safe to send again.
         self.waiter: asyncio.Future[None] | None = waiter
+        self.sink: Callable[[bytes], bool] | None = None  # Takes pieces as they come, while its owner sleeps.
         self.eager = True  # Wake the reader for every piece, or only at the end.
 
     def begin(self, status: int, headers: Headers, inflater: Inflater | None) -> None:
@@ -93,6 +95,11 @@ class Reply:
     def notify(self) -> None:
         """Wake the reader if there is something for it."""
         waiter = self.waiter
+        if self.sink is not None and waiter is not None and not waiter.done():
+            more = not self.pieces or self.sink(self._take())  # Framing alone is no piece.
+            if more and not self.whole and self.fault is None:
+                return
+            self.sink = None
         if waiter is not None and (
             self.eager or self.whole or self.size > self.room or self.fault is not None
         ):
@@ -119,6 +126,28 @@ class Reply:
         if not self.pieces:
             await self._arrival()
         return self._take()
+
+    async def pump(self, sink: Callable[[bytes], bool]) -> bool:
+        """Hand each piece to `sink` as it comes, until that says False; True at the end of the body."""
+        while True:
+            data = await self.read()
+            if not data:
+                return True
+            if not sink(data):
+                return False
+            if self.inflater is None and not self.whole and self.fault is None:
+                if await self._sink_into(sink):
+                    return False
+
+    async def _sink_into(self, sink: Callable[[bytes], bool]) -> bool:
+        """Sleep while the connection feeds the sink; whether the sink has had enough."""
+        self.sink = sink
+        self.waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self.wait(self.waiter)
+            return not self.whole and self.fault is None
+        finally:
+            self.sink = None
 
     async def read_whole(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes; Fault PROVIDER_ERROR beyond, or where the body is cut."""

@@ -41,6 +41,7 @@ class Answer(Struct, frozen=True):
     prompt_tokens: int
     visible_tokens: int
     thought_tokens: int
+    created_s: int = 1_700_000_000
     top_logprobs: int | None = None  # None where no log probabilities were asked for.
 
 

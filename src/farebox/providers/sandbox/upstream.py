@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from farebox.core.clock import Clock
 from farebox.core.errors import Fault, Kind
 from farebox.providers.sandbox.answer import Answer, answer_to
 from farebox.providers.sandbox.request import MalformedError, Request, read_request
@@ -47,8 +49,11 @@ _Step: TypeAlias = bytes | _Pause | Fault
 class Sandbox:
     """A provider that answers by itself; `delay_s` between two chunks makes a stream look alive."""
 
-    def __init__(self, delay_s: float = 0.0) -> None:
+    def __init__(self, delay_s: float = 0.0, clock: Clock | None = None) -> None:
         self._delay_s = delay_s
+        self._clock = (
+            clock  # Without one it is always the same moment: the same request gives the same bytes.
+        )
 
     async def send(self, endpoint: Endpoint, outgoing: Outgoing) -> Reply:
         """Answer a chat request; anything else is refused as a provider would refuse it."""
@@ -61,6 +66,8 @@ class Sandbox:
             request = read_request(outgoing.body)
             talk = read_talk(request)
             answer = answer_to(request, talk)
+            if self._clock is not None:
+                answer = replace(answer, created_s=self._clock.now_us() // 1_000_000)
         except MalformedError as error:
             return _plain(400, write_error(error.message, "invalid_request_error", error.param))
         await _first_byte(talk.tricks.slow, endpoint.limits)
@@ -108,6 +115,13 @@ class Reply:
                 case Fault():
                     raise step
         return b""
+
+    async def pump(self, sink: Callable[[bytes], bool]) -> bool:
+        """Hand each piece to `sink` until that says False; True at the end."""
+        while piece := await self.read():
+            if not sink(piece):
+                return False
+        return True
 
     async def read_whole(self, limit: int) -> bytes:
         """The whole body; Fault PROVIDER_ERROR beyond `limit` bytes."""

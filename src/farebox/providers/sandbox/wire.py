@@ -14,7 +14,6 @@ from farebox.providers.sandbox.answer import Answer, Choice
 from farebox.providers.sandbox.tools import Call
 
 DONE = b"data: [DONE]\n\n"
-_CREATED_S = 1_700_000_000  # Always the same moment: the same request gives the same bytes.
 _WORD = re.compile(r"\s*\S+|\s+\Z")
 _ARGUMENTS_PIECE = 8  # Characters.
 _ALTERNATIVES = (" the", " a", " it", " sand", " box")
@@ -127,7 +126,9 @@ def write_plain(answer: Answer, usage: Usage | None) -> bytes:
         _plain_choice(index, choice, answer.top_logprobs) for index, choice in enumerate(answer.choices)
     ]
     shown = UNSET if usage is None else usage
-    return msgspec.json.encode(_Body(answer.id, "chat.completion", _CREATED_S, answer.model, choices, shown))
+    return msgspec.json.encode(
+        _Body(answer.id, "chat.completion", answer.created_s, answer.model, choices, shown)
+    )
 
 
 class Stream:
@@ -170,7 +171,7 @@ class Stream:
     def _data(self, choices: list[_Choice], usage: Usage | None = None) -> bytes:
         answer = self._answer
         shown = self._usage_so_far if usage is None else usage
-        body = _Body(answer.id, "chat.completion.chunk", _CREATED_S, answer.model, choices, shown)
+        body = _Body(answer.id, "chat.completion.chunk", answer.created_s, answer.model, choices, shown)
         return b"data: " + msgspec.json.encode(body) + b"\n\n"
 
 

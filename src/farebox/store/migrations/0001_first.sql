@@ -52,7 +52,7 @@ CREATE TABLE holds (
 -- Immutable. A mistake is corrected by a further transfer, never by an update.
 CREATE TABLE transfers (
   seq INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
+  id TEXT NOT NULL,
   account_id INTEGER NOT NULL,
   kind TEXT NOT NULL CHECK (kind IN ('charge', 'top_up', 'grant', 'refund', 'correction')),
   debit TEXT NOT NULL,
@@ -63,6 +63,8 @@ CREATE TABLE transfers (
   created INTEGER NOT NULL,
   CHECK (debit <> credit)
 );
+-- A charge's id is its request's, and unique there already: an index less to keep on the path of a call.
+CREATE UNIQUE INDEX transfers_id ON transfers (id) WHERE kind <> 'charge';
 CREATE INDEX transfers_account ON transfers (account_id);
 
 -- One row a call that held money, written with its settlement.

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from farebox.ledger.books import ExtendOp, Held, HoldGoneError, HoldOp, Op, ReleaseOp, Result, SettleOp
+from farebox.ledger.rules import TransferKind
+from tests.ledger.ledger_file import NOW_US, Amounts, LedgerFile, settlement
+from tests.ledger.model import Model, Unknown
+
+WALLETS = ("a", "b", "c")
+OWNERS = ("w1", "w2")
+CALLS = [f"c{number:02}" for number in range(12)]  # Few, so that operations meet.
+INTO = (TransferKind.TOP_UP, TransferKind.GRANT, TransferKind.REFUND, TransferKind.CORRECTION)
+amounts = st.integers(0, 120)
+
+
+class Ledger(RuleBasedStateMachine):
+    """Any operations in any batches leave the books as the model says, balanced after every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="farebox-ledger-"))
+        self.ledger = LedgerFile(self.folder / "farebox.db")
+        self.model = Model()
+        self.wallet_of: dict[str, int] = {}
+        self.known: dict[str, int] = {}  # Holds as their callers remember them.
+        self.settlements: dict[str, SettleOp] = {}  # A call is settled with one value, however often.
+        self.posted: dict[str, int] = {}
+
+    @initialize()
+    def begin(self) -> None:
+        for name in WALLETS:
+            self.model.wallets[self.ledger.open_wallet(name)] = Amounts()
+        for owner in OWNERS:
+            self.ledger.enlist(owner)
+        for name in WALLETS:
+            self.move(name, INTO[0], 100)
+
+    @rule(name=st.sampled_from(WALLETS), kind=st.sampled_from(INTO), change=st.integers(-60, 60).filter(bool))
+    def move(self, name: str, kind: TransferKind, change: int) -> None:
+        moved = self.ledger.move(name, kind, change)
+        assert moved == self.model.move(self.ledger.accounts[name], change)
+
+    @rule(owner=st.sampled_from(OWNERS))
+    def an_owner_dies(self, owner: str) -> None:
+        assert self.ledger.sweep(owner) == self.model.sweep(owner)
+        self.ledger.enlist(owner)
+
+    @rule(data=st.data(), size=st.integers(1, 7))
+    def batch(self, data: st.DataObject, size: int) -> None:
+        operations = [data.draw(self._operations()) for _ in range(size)]
+        expected = self.model.apply(operations)
+        results = self.ledger.commit(*operations)
+        assert [_plain(result) for result in results] == expected, operations
+        for operation, result in zip(operations, results, strict=True):
+            if isinstance(result, Held):
+                self._remember(operation)
+
+    @invariant()
+    def books_balance_and_are_the_models(self) -> None:
+        report = self.ledger.check()
+        assert report.balanced, report.breaches
+        for name, account in self.ledger.accounts.items():
+            found = self.ledger.amounts(name)
+            assert found == self.model.wallets[account]
+            assert 0 <= found.held <= found.balance
+        holds = self.ledger.rows("SELECT id, account_id, amount, owner FROM holds")
+        assert {str(id_): tuple(rest) for id_, *rest in holds} == {
+            id_: (hold.account, hold.amount, hold.owner) for id_, hold in self.model.holds.items()
+        }
+        calls = self.ledger.rows("SELECT id, charge, leakage, error FROM requests")
+        assert {id_: (charge, leakage, error == "owner_died") for id_, charge, leakage, error in calls} == {
+            id_: (done.charge, done.leakage, done.swept) for id_, done in self.model.calls.items()
+        }
+
+    @invariant()
+    def what_is_posted_stays_posted(self) -> None:
+        charges = self.ledger.rows("SELECT id, amount FROM transfers WHERE kind = 'charge'")
+        assert len({id_ for id_, _ in charges}) == len(charges)
+        posted = {str(id_): int(amount or 0) for id_, amount in charges}
+        assert self.posted.items() <= posted.items()
+        self.posted = posted
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        shutil.rmtree(self.folder)
+
+    def _operations(self) -> st.SearchStrategy[Op]:
+        calls = st.sampled_from(CALLS)
+        return st.one_of(
+            st.builds(self._hold, calls, st.sampled_from(WALLETS), amounts, st.sampled_from(OWNERS)),
+            st.builds(self._extend, calls, amounts),
+            st.builds(self._settle, calls, st.integers(-30, 90)),
+            st.builds(self._settle, calls, st.integers(-30, 90)),
+            st.builds(self._void, calls),
+            st.builds(lambda call: ReleaseOp(call, self._account_of(call)), calls.filter(self._unsettled)),
+        )
+
+    def _hold(self, call: str, name: str, amount: int, owner: str) -> Op:
+        """A new hold, a repeat of one that stands, or again a settlement: an id never names a second call."""
+        if call in self.settlements:
+            return self.settlements[call]
+        standing = self.model.holds.get(call)
+        if standing is not None:
+            return HoldOp(call, standing.account, 1, standing.owner, "acme/model", standing.amount, NOW_US)
+        if call in self.model.calls:  # Swept before its caller settled it.
+            return self._settle(call, 0)
+        self.wallet_of[call] = self.ledger.accounts[name]
+        return HoldOp(call, self.wallet_of[call], 1, owner, "acme/model", amount, NOW_US)
+
+    def _extend(self, call: str, amount: int) -> Op:
+        return ExtendOp(call, self._account_of(call), amount)
+
+    def _settle(self, call: str, beyond: int) -> Op:
+        hold = self.known.get(call, 0)
+        return self._settlement(call, max(0, hold + beyond), hold)
+
+    def _void(self, call: str) -> Op:
+        return self._settlement(call, 0, self.known.get(call, 0))
+
+    def _settlement(self, call: str, due: int, hold: int) -> SettleOp:
+        if call not in self.wallet_of:  # Nobody's: it is refused, and may be held yet.
+            self.model.due[call] = due
+            return settlement(call, self._account_of(call), due=due, hold=hold)
+        if call not in self.settlements:
+            self.settlements[call] = settlement(call, self._account_of(call), due=due, hold=hold)
+            self.model.due[call] = due
+        return self.settlements[call]
+
+    def _unsettled(self, call: str) -> bool:
+        return call not in self.settlements
+
+    def _account_of(self, call: str) -> int:
+        return self.wallet_of.get(call, self.ledger.accounts["a"])
+
+    def _remember(self, operation: Op) -> None:
+        if isinstance(operation, HoldOp):
+            self.known[operation.id] = operation.amount_nano
+        elif isinstance(operation, ExtendOp):
+            self.known[operation.id] += operation.amount_nano
+
+
+def _plain(result: Result | Exception) -> Result | Unknown:
+    if isinstance(result, HoldGoneError):
+        return Unknown()
+    assert not isinstance(result, Exception), result
+    return result
+
+
+def test_any_operations_in_any_batches_leave_exact_books() -> None:
+    run_state_machine_as_test(
+        Ledger,
+        settings=settings(
+            max_examples=30,
+            stateful_step_count=20,
+            deadline=None,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
