@@ -165,13 +165,13 @@ def test_every_program_in_python_is_run() -> None:
     assert all("run" in block.tags for block in programs)
 
 
-def test_the_welcome_in_the_readme_is_the_one_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_welcome_in_the_readme_is_the_one_printed() -> None:
     settings = Settings(wallet=Wallet(starter_credit_nano=10 * NANO))
     welcome = Welcome(HERE, link=f"{HERE}/setup?token=secret", key=f"sk-{'0' * 64}", credit="10 USD")
-    welcome.say(take_stock(settings, Found(), {}))
+    said = welcome.text(take_stock(settings, Found(), {}))
     (shown,) = [block for block in blocks("README.md", page("README.md")) if "welcome" in block.tags]
     *told, curl = lines(shown.text)
-    *printed, real_curl = lines(capsys.readouterr().out)
+    *printed, real_curl = lines(said)
     assert told == printed
     assert real_curl.startswith(curl.removesuffix(" …"))
 

@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from farebox.dialects.dialect import Dialect
+from tests.support.answers import Answer
 from tests.support.faulty import FaultyUpstream, serve_faulty
 from tests.support.gateway import Gateway, running
 
@@ -111,7 +114,7 @@ class Caller(asyncio.Protocol):
     @property
     def text(self) -> str:
         """The words of choice 0, streamed or plain."""
-        if not self.body.startswith(b"data:") and not self.body.startswith(b":"):
+        if self.headers["content-type"] == "application/json":
             return str(json.loads(self.body)["choices"][0]["message"]["content"])
         return "".join(
             choice["delta"].get("content") or ""
@@ -175,6 +178,13 @@ class Shop(msgspec.Struct):
     second: FaultyUpstream
     key: str
 
+    def speak(self, dialect: Dialect) -> None:
+        """Let the providers speak another dialect; before the first call."""
+        providers = self.gateway.worker.stock.providers
+        assert isinstance(providers, dict)
+        for name, provider in providers.items():
+            providers[name] = replace(provider, dialect=dialect)
+
     async def open(self, body: bytes, path: str = "/v1/chat/completions") -> Caller:
         """Send a body as it is."""
         loop = asyncio.get_running_loop()
@@ -202,7 +212,9 @@ class Shop(msgspec.Struct):
     async def row(self, at: int = -1) -> dict[str, Any]:
         """A settled request's row, the last one unless told otherwise; its JSON columns read."""
         await self.gateway.settled(1)
-        ids = [str(row[0]) for row in self.gateway.office.database.rows("SELECT id FROM requests ORDER BY id")]
+        ids = [
+            str(row[0]) for row in self.gateway.office.database.rows("SELECT id FROM requests ORDER BY id")
+        ]
         row: dict[str, Any] = dict(self.gateway.request(ids[at]))
         return row | {name: json.loads(row[name]) for name in ("usage", "attempts")}
 
@@ -216,19 +228,33 @@ class Shop(msgspec.Struct):
 
 @asynccontextmanager
 async def open_shop(
-    folder: Path, limits: str = "", *, credit: str = "10", max_output: int = 100_000, first_port: int | None = None
+    folder: Path,
+    limits: str = "",
+    *,
+    credit: str = "10",
+    max_output: int = 100_000,
+    first_port: int | None = None,
 ) -> AsyncIterator[Shop]:
     """Open a shop; `limits` are further lines of both providers' tables, `first_port` is where nobody listens."""
     async with serve_faulty() as first, serve_faulty() as second:
-        config = _SERVER + "".join(
-            _PROVIDER.format(name=name, url=url, key=CANARY_KEY, header=CANARY_HEADER, limits=limits)
-            for name, url in (
-                ("first", f"http://127.0.0.1:{first_port}/v1" if first_port else first.base_url),
-                ("second", second.base_url),
+        config = (
+            _SERVER
+            + "".join(
+                _PROVIDER.format(name=name, url=url, key=CANARY_KEY, header=CANARY_HEADER, limits=limits)
+                for name, url in (
+                    ("first", f"http://127.0.0.1:{first_port}/v1" if first_port else first.base_url),
+                    ("second", second.base_url),
+                )
             )
-        ) + _MODEL.format(model=MODEL, max_output=max_output)
+            + _MODEL.format(model=MODEL, max_output=max_output)
+        )
         async with running(folder, config) as gateway:
             yield Shop(gateway, first, second, gateway.key(credit=credit))
+
+
+def events_of(answer: Answer) -> list[bytes]:
+    """The pieces of an answer's body that are sent."""
+    return [piece for piece in answer.body if isinstance(piece, bytes)]
 
 
 def data_lines(body: bytes) -> list[bytes]:

@@ -44,8 +44,12 @@ OF_THE_PROVIDER = {
     "our bill": error(402, "Your organization canary-org has no credit."),
     "our rights": error(403, "The project canary-project may not use this model."),
     "a model that is gone": error(404),
-    "our key, told as the caller's fault": error(400, f"API key not valid: {CANARY_KEY}. Please pass a valid API key."),
-    "our quota, told as the caller's fault": error(400, "You exceeded your current quota, organization canary-org."),
+    "our key, told as the caller's fault": error(
+        400, f"API key not valid: {CANARY_KEY}. Please pass a valid API key."
+    ),
+    "our quota, told as the caller's fault": error(
+        400, "You exceeded your current quota, organization canary-org."
+    ),
     "a connection that ends": refuse_connection(),
     "a reset": refuse_connection(by_reset=True),
     "silence": hang(),
@@ -68,7 +72,9 @@ STREAMED = {
     "a finish that is a failure": stream(words=(), usage=None, finish="error"),
 }
 PLAIN = {
-    "no choices": json_answer({"id": "c", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 0}}),
+    "no choices": json_answer(
+        {"id": "c", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 0}}
+    ),
     "a blank finish": json_answer({"id": "c", "choices": [{"index": 0, "message": {"content": ""}}]}),
     "a choice that failed": json_answer(
         {"id": "c", "choices": [{"index": 0, "message": {"content": "canary"}, "finish_reason": "error"}]}
@@ -83,7 +89,9 @@ IDS = [f"{name}, {'streamed' if streamed else 'plain'}" for name, _, streamed in
 
 
 @pytest.mark.parametrize(("fault", "streamed"), [case[1:] for case in CASES], ids=IDS)
-async def test_the_next_provider_answers_for_one_that_fails(tmp_path: Path, fault: Answer, *, streamed: bool) -> None:
+async def test_the_next_provider_answers_for_one_that_fails(
+    tmp_path: Path, fault: Answer, *, streamed: bool
+) -> None:
     async with open_shop(tmp_path, QUICK) as shop:
         shop.first.script(fault)
         caller = await shop.ask(stream=streamed)
@@ -95,7 +103,12 @@ async def test_the_next_provider_answers_for_one_that_fails(tmp_path: Path, faul
         assert [attempt["provider"] for attempt in row["attempts"]] == ["first", "second"]
         assert row["attempts"][0]["error"]
         assert row["attempts"][0]["status"] >= 500
-        assert (row["provider"], row["upstream_model"], row["error"], row["partial"]) == ("second", "up-2", None, 0)
+        assert (row["provider"], row["upstream_model"], row["error"], row["partial"]) == (
+            "second",
+            "up-2",
+            None,
+            0,
+        )
         shop.assert_settled(charge_of(11, 5))
 
 
@@ -121,7 +134,16 @@ async def test_two_that_fail_are_a_typed_error_without_a_word_of_theirs(
 
 
 def _assert_silent_about_us(received: bytes, *providers: FaultyUpstream) -> None:
-    for secret in ("canary", CANARY_KEY, CANARY_HEADER, "upstream_code", "upstream_type", "nginx", "up-1", "up-2"):
+    for secret in (
+        "canary",
+        CANARY_KEY,
+        CANARY_HEADER,
+        "upstream_code",
+        "upstream_type",
+        "nginx",
+        "up-1",
+        "up-2",
+    ):
         assert secret.encode() not in received
     for provider in providers:
         assert f":{provider.port}".encode() not in received
@@ -141,7 +163,9 @@ async def test_a_provider_that_cannot_be_reached_is_replaced(tmp_path: Path, *, 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 @BOTH
-async def test_a_refusal_of_the_request_is_the_callers(tmp_path: Path, status: int, *, streamed: bool) -> None:
+async def test_a_refusal_of_the_request_is_the_callers(
+    tmp_path: Path, status: int, *, streamed: bool
+) -> None:
     async with open_shop(tmp_path) as shop:
         shop.first.script(error(status, "messages[0].content is too colourful."))
         caller = await shop.ask(stream=streamed)
@@ -159,7 +183,10 @@ async def test_a_refusal_of_the_request_is_the_callers(tmp_path: Path, status: i
 @BOTH
 async def test_a_refusal_that_echoes_our_secrets_loses_them(tmp_path: Path, *, streamed: bool) -> None:
     async with open_shop(tmp_path) as shop:
-        told = f"Bad temperature. Sent to {shop.first.base_url}/chat with {CANARY_KEY} via 127.0.0.1, see https://canary.example/help."
+        told = (
+            f"Bad temperature. Sent to {shop.first.base_url}/chat with {CANARY_KEY} via 127.0.0.1,"
+            " see https://canary.example/help."
+        )
         shop.first.script(error(400, told, (("x-organization", "canary-org"), ("set-cookie", "canary=1"))))
         caller = await shop.ask(stream=streamed)
         assert caller.status == 400
@@ -192,7 +219,11 @@ async def test_a_providers_patience_is_passed_on(tmp_path: Path) -> None:
         for provider in (shop.first, shop.second):
             provider.script(error(429, headers=(("retry-after", "7"),)))
         caller = await shop.ask()
-        assert (caller.status, caller.headers["retry-after"], caller.headers["retry-after-ms"]) == (503, "7", "7000")
+        assert (caller.status, caller.headers["retry-after"], caller.headers["retry-after-ms"]) == (
+            503,
+            "7",
+            "7000",
+        )
 
 
 @BOTH
@@ -204,5 +235,6 @@ async def test_the_callers_own_headers_and_key_stay_here(tmp_path: Path, *, stre
         assert headers["x-ours"] == CANARY_HEADER
         assert shop.key not in str(headers)
         assert set(headers) <= {
-            "host", "authorization", "x-ours", "content-type", "content-length", "accept", "accept-encoding", "user-agent", "connection",
+            "host", "authorization", "x-ours", "content-type", "content-length", "accept",
+            "accept-encoding", "user-agent", "connection",
         }  # fmt: skip

@@ -113,7 +113,12 @@ async def test_who_leaves_between_finish_and_usage_pays_by_the_usage(tmp_path: P
         assert b'"finish_reason":"stop"' not in caller.received
         caller.hang_up()
         row = await shop.row()
-        assert (row["charge"], row["partial"], row["status"], row["error"]) == (charge_of(11, 5), 0, 200, None)
+        assert (row["charge"], row["partial"], row["status"], row["error"]) == (
+            charge_of(11, 5),
+            0,
+            200,
+            None,
+        )
         shop.assert_settled(charge_of(11, 5))
 
 

@@ -51,7 +51,9 @@ async def held_nano(shop: Shop) -> int:
     ],
     ids=str,
 )
-async def test_a_hold_covers_what_cannot_be_stopped(tmp_path: Path, members: dict[str, object], output: int) -> None:
+async def test_a_hold_covers_what_cannot_be_stopped(
+    tmp_path: Path, members: dict[str, object], output: int
+) -> None:
     async with open_shop(tmp_path, max_output=20_000) as shop:
         shop.first.script(hang())
         caller = await shop.call(**members)
@@ -90,13 +92,18 @@ async def test_a_long_answer_is_charged_whole_where_the_wallet_allows(tmp_path: 
 
 
 @pytest.mark.parametrize("size", [1, 200, 5_000], ids=["one by one", "in batches", "at once"])
-async def test_a_stream_that_the_wallet_cannot_carry_is_cut_and_charged_as_delivered(tmp_path: Path, size: int) -> None:
+async def test_a_stream_that_the_wallet_cannot_carry_is_cut_and_charged_as_delivered(
+    tmp_path: Path, size: int
+) -> None:
     async with open_shop(tmp_path, credit="0.0105") as shop:  # 5,250 tokens of output.
         shop.first.script(batches(stream(words(20_000), usage=None), size, 0.0))
         caller = await shop.ask(stream=True)
         assert caller.status == 200
         assert caller.error["type"] == "billing_error"
-        assert (caller.error["code"], caller.error["metadata"]) == (402, {"error_type": "insufficient_credits"})
+        assert (caller.error["code"], caller.error["metadata"]) == (
+            402,
+            {"error_type": "insufficient_credits"},
+        )
         assert caller.error["needed"] > 0
         assert caller.error["top_up_url"].startswith("http")
         assert caller.chunks[-1]["choices"][0]["finish_reason"] == "error"
@@ -184,7 +191,9 @@ async def test_a_burst_is_held_one_by_one(tmp_path: Path) -> None:
 
 async def test_a_stream_cut_for_money_leaves_its_provider_and_no_hold(tmp_path: Path) -> None:
     async with open_shop(tmp_path, credit="0.0085") as shop:
-        shop.first.script(replace(stream(words(6_000), usage=None), body=(*stream(words(6_000)).body[:5_900], Act.HANG)))
+        shop.first.script(
+            replace(stream(words(6_000), usage=None), body=(*stream(words(6_000)).body[:5_900], Act.HANG))
+        )
         caller = await shop.ask(stream=True)
         assert caller.error["type"] == "billing_error"
         await shop.first.requests[0].closed_within(1)

@@ -147,3 +147,28 @@ async def test_a_provider_that_hangs_behind_its_finish_is_waited_for_only_so_lon
         row = await shop.row()
         assert (row["estimated"], row["partial"], row["status"]) == (1, 0, 200)
         shop.assert_settled()
+
+
+async def test_an_end_that_cannot_be_paid_for_never_leaves_and_is_paid_for_later(tmp_path: Path) -> None:
+    async with open_shop(tmp_path) as shop:
+        shop.first.script(slow(stream(), 0.05), slow(chat(), 0.3))
+        streamed, plain = await shop.call(stream=True), await shop.call()
+        await streamed.until(b"Hello")
+        async with asyncio.timeout(5):
+            while len(shop.first.requests) < 2:
+                await asyncio.sleep(0.01)
+        books = sqlite3.connect(tmp_path / "data" / "farebox.db", isolation_level=None)
+        books.execute("BEGIN IMMEDIATE")
+        await asyncio.gather(streamed.ended(), plain.ended())
+        assert (streamed.error["code"], streamed.error["metadata"]["error_type"]) == (
+            503,
+            "ledger_unavailable",
+        )
+        assert not streamed.done
+        assert b'"finish_reason":"stop"' not in streamed.body
+        assert (plain.status, plain.error["metadata"]["error_type"]) == (503, "ledger_unavailable")
+        assert int(plain.headers["retry-after"]) >= 1
+        books.execute("ROLLBACK")
+        books.close()
+        await shop.gateway.settled(2)
+        shop.assert_settled(2 * charge_of(11, 5))

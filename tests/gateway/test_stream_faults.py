@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.gateway.shop import charge_of, open_shop
-from tests.support.answers import Act, Answer, cut, error_event, reset, slow, stall, stream, trailed, truncated
+from tests.gateway.shop import charge_of, events_of, open_shop
+from tests.support.answers import (
+    Act,
+    Answer,
+    cut,
+    error_event,
+    reset,
+    slow,
+    stall,
+    stream,
+    trailed,
+    truncated,
+)
 
 QUICK = "first_byte_timeout_s = 0.4\nidle_timeout_s = 0.4"
 WORDS = stream()  # The role, four words, the finish, usage, the end mark.
@@ -50,11 +61,13 @@ FAULTS: dict[str, tuple[Callable[[Answer, int], Answer], str]] = {
     "words instead of JSON": (broken(b"data: canary, not JSON\n\n"), "provider_error"),
     "half an object": (broken(b'data: {"id":"chatcmpl-upstream1","object":"canary\n\n'), "provider_error"),
     "an object with rubbish": (
-        broken(WORDS.body[1].replace(b'"choices"', b'"canary":,"choices"')),  # type: ignore[union-attr]  # it is bytes
+        broken(events_of(WORDS)[1].replace(b'"choices"', b'"canary":,"choices"')),
         "provider_error",
     ),
     "bytes that are no text": (
-        broken(b'data: {"id":"\xff\xfe","canary":"\xff","choices":[{"index":0,"delta":{"content":"\xff"}}]}\n\n'),
+        broken(
+            b'data: {"id":"\xff\xfe","canary":"\xff","choices":[{"index":0,"delta":{"content":"\xff"}}]}\n\n'
+        ),
         "provider_error",
     ),
     "an object without a bottom": (
@@ -62,7 +75,10 @@ FAULTS: dict[str, tuple[Callable[[Answer, int], Answer], str]] = {
         "provider_error",
     ),
     "a choice that failed": (broken(finished_badly("error")), "provider_error"),
-    "a finish for want of resources": (broken(finished_badly("insufficient_system_resource")), "provider_error"),
+    "a finish for want of resources": (
+        broken(finished_badly("insufficient_system_resource")),
+        "provider_error",
+    ),
     "a choice with an error": (
         broken(b'data: {"choices":[{"index":0,"delta":{},"error":{"message":"canary"}}]}\n\n'),
         "provider_error",
@@ -72,14 +88,19 @@ FAULTS: dict[str, tuple[Callable[[Answer, int], Answer], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_stream_that_breaks_ends_with_a_typed_error_and_no_end_mark(tmp_path: Path, fault: str) -> None:
+async def test_a_stream_that_breaks_ends_with_a_typed_error_and_no_end_mark(
+    tmp_path: Path, fault: str
+) -> None:
     async with open_shop(tmp_path, QUICK) as shop:
         worsen, code = FAULTS[fault]
         shop.first.script(worsen(stream(usage=None), TWO_WORDS))
         caller = await shop.ask(stream=True)
         assert caller.status == 200
         assert caller.text == "Hello from", "what was said stays, and nothing is said twice"
-        assert (caller.error["type"], caller.error["metadata"]["error_type"]) == ("service_unavailable_error", code)
+        assert (caller.error["type"], caller.error["metadata"]["error_type"]) == (
+            "service_unavailable_error",
+            code,
+        )
         assert caller.error["message"]
         assert caller.chunks[-1]["choices"] == [{"index": 0, "delta": {}, "finish_reason": "error"}]
         assert caller.chunks[-1]["id"] == caller.chunks[0]["id"]
@@ -121,7 +142,7 @@ async def test_what_came_in_one_read_with_the_break_is_still_delivered(tmp_path:
         assert (await shop.row())["output_tokens"] == 3
 
 
-@pytest.mark.parametrize("worsen", [cut, stall, error_event, reset], ids=lambda worsen: worsen.__name__)
+@pytest.mark.parametrize("worsen", [cut, stall, reset], ids=lambda worsen: worsen.__name__)
 async def test_a_break_behind_the_finish_breaks_nothing(
     tmp_path: Path, worsen: Callable[[Answer, int], Answer]
 ) -> None:
@@ -132,6 +153,20 @@ async def test_a_break_behind_the_finish_breaks_nothing(
         assert caller.done
         assert caller.error is None
         assert (await shop.row())["partial"] == 0
+
+
+async def test_an_error_told_behind_the_finish_is_an_error(tmp_path: Path) -> None:
+    async with open_shop(tmp_path) as shop:
+        shop.first.script(error_event(stream(), 6, "canary: token limit reached"))
+        caller = await shop.ask(stream=True)
+        assert caller.text == "Hello from the provider."
+        assert caller.error["type"] == "service_unavailable_error"
+        assert not caller.done
+        assert b'"finish_reason":"stop"' not in caller.body
+        assert b"canary" not in caller.body
+        row = await shop.row()
+        assert (row["partial"], row["output_tokens"]) == (1, 4)
+        shop.assert_settled(row["charge"])
 
 
 @pytest.mark.parametrize("size", [3, 64])
@@ -163,9 +198,9 @@ async def test_keep_alives_stand_between_events_and_only_behind_the_head(tmp_pat
 
 async def test_no_keep_alive_lands_inside_an_event_that_comes_slowly(tmp_path: Path) -> None:
     async with open_shop(tmp_path, "keep_alive_s = 0.1") as shop:
-        body = stream().body
-        half = len(body[3]) // 2  # type: ignore[arg-type]  # it is bytes
-        pieces = (*body[:3], body[3][:half], 0.35, body[3][half:], *body[4:])  # type: ignore[index]  # likewise
+        body = events_of(stream())
+        half = len(body[3]) // 2
+        pieces = (*body[:3], body[3][:half], 0.35, body[3][half:], *body[4:])
         shop.first.script(replace(stream(), body=pieces))
         caller = await shop.ask(stream=True)
         assert caller.text == "Hello from the provider."
@@ -196,7 +231,10 @@ async def test_a_failure_has_a_status_before_the_head_and_none_after_it(tmp_path
         assert late.error["metadata"]["error_type"] == "provider_error"
         assert not late.done
         rows = [await shop.row(at) for at in (0, 1)]
-        assert [(row["status"], row["charge"], len(row["attempts"])) for row in rows] == [(502, 0, 2), (502, 0, 2)]
+        assert [(row["status"], row["charge"], len(row["attempts"])) for row in rows] == [
+            (502, 0, 2),
+            (502, 0, 2),
+        ]
         shop.assert_settled(0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.gateway.shop import MODEL, charge_of, open_shop
+from tests.gateway.shop import MODEL, charge_of, events_of, open_shop
 from tests.support.answers import Answer, json_answer, stream
 
 WANTED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
@@ -17,11 +17,20 @@ USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
 
 
 def event(choices: list[Any], **members: Any) -> bytes:
-    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **members}
+    chunk = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": choices,
+        **members,
+    }
     return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
-def told(*, on_content: Any = None, on_finish: Any = None, after: Any = None, **finish_members: Any) -> Answer:
+def told(
+    *, on_content: Any = None, on_finish: Any = None, after: Any = None, **finish_members: Any
+) -> Answer:
     """A stream of two words with usage in these places."""
     first, second = (
         event([{"index": 0, "delta": {"content": word}, "finish_reason": None}], usage=on_content)
@@ -43,16 +52,25 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_usage_is_taken_wherever_it_stands_and_told_to_those_who_asked(tmp_path: Path, place: str) -> None:
+async def test_usage_is_taken_wherever_it_stands_and_told_to_those_who_asked(
+    tmp_path: Path, place: str
+) -> None:
     async with open_shop(tmp_path) as shop:
         shop.first.script(PLACES[place])
         caller = await shop.ask(**WANTED)
         final = [chunk["usage"] for chunk in caller.chunks if chunk.get("usage") and "cost" in chunk["usage"]]
         assert final, "whoever asked for usage is told"
-        assert {(one["prompt_tokens"], one["completion_tokens"], one["cost"]) for one in final} == {(11, 5, 0.000021)}
+        assert {(one["prompt_tokens"], one["completion_tokens"], one["cost"]) for one in final} == {
+            (11, 5, 0.000021)
+        }
         assert final[-1]["cost_details"] == {"currency": "USD", "total": 0.000021}
         row = await shop.row()
-        assert (row["charge"], row["estimated"], row["input_tokens"], row["output_tokens"]) == (21_000, 0, 11, 5)
+        assert (row["charge"], row["estimated"], row["input_tokens"], row["output_tokens"]) == (
+            21_000,
+            0,
+            11,
+            5,
+        )
         shop.assert_settled(charge_of(11, 5))
 
 
@@ -104,9 +122,9 @@ async def test_usage_that_cannot_be_true_is_estimated_and_shown_so(tmp_path: Pat
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400", "-0.0", "99999999999999999999999999"])
 async def test_numbers_that_are_none_are_not_charged(tmp_path: Path, number: str) -> None:
     async with open_shop(tmp_path) as shop:
-        body = told(after={**USAGE, "completion_tokens": 777}).body
+        events = events_of(told(after={**USAGE, "completion_tokens": 777}))
         shop.first.script(
-            replace(stream(), body=tuple(piece.replace(b"777", number.encode()) for piece in body))  # type: ignore[union-attr]  # all are bytes
+            replace(stream(), body=tuple(event.replace(b"777", number.encode()) for event in events))
         )
         caller = await shop.ask(**WANTED)
         assert caller.done
@@ -148,7 +166,9 @@ async def test_what_the_provider_charges_us_is_nobodys_business(tmp_path: Path, 
             "cost_in_usd_ticks": 123,
         }
         shop.first.script(told(on_content=costly, on_finish=costly, after=costly))
-        caller = await shop.ask(stream=True, **({"stream_options": {"include_usage": True}} if wanted else {}))
+        caller = await shop.ask(
+            stream=True, **({"stream_options": {"include_usage": True}} if wanted else {})
+        )
         for told_so in (b"0123", b"byok", b"upstream_inference", b"ticks", b"estimated_cost"):
             assert told_so not in caller.body
         shop.assert_settled(charge_of(11, 5))

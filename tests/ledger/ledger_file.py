@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ import msgspec
 
 from farebox.accounts.accounts import create_account
 from farebox.ledger.books import (
+    HoldGoneError,
+    HoldStandsError,
     Move,
     Op,
     RequestRow,
@@ -25,6 +28,11 @@ from farebox.store.migrate import load_migrations, migrate
 from farebox.store.sqlite import SqliteDatabase
 
 CURRENCY = "INR"
+POISON = (
+    HoldGoneError,
+    HoldStandsError,
+    sqlite3.Error,
+)  # Any of these ends in a replay, as any exception does.
 NOW_US = 1_700_000_000_000_000
 
 
@@ -67,7 +75,7 @@ class LedgerFile:
         """Apply a batch as the group commit does."""
         try:
             return list(self._apply(operations))
-        except Exception:
+        except POISON:
             return [self._apply_alone(operation) for operation in operations]
 
     def try_and_undo(self, operation: Op) -> Result | None:
@@ -109,7 +117,7 @@ class LedgerFile:
     def _apply_alone(self, operation: Op) -> Result | Exception:
         try:
             (result,) = self._apply([operation])
-        except Exception as error:
+        except POISON as error:
             return error
         return result
 

@@ -171,11 +171,14 @@ async def test_a_statement_is_every_movement_oldest_first_with_the_balance_after
     assert receipt.id in done("wallet", "statement", "ledger", data=shop.data)
 
 
-def test_a_wallet_is_never_drawn_below_zero_by_a_correction(shop: Up) -> None:
+def test_a_wallet_is_never_drawn_below_zero_nor_filled_beyond_what_can_be_counted(shop: Up) -> None:
     new_key(shop.data, "floor", "--credit", "1")
     assert "less than 1.000000001" in refused("wallet", "credit", "floor", "-1.000000001", data=shop.data)
     assert done("wallet", "credit", "floor", "-1", data=shop.data) == "floor has 0 USD now.\n"
     assert "no account" in refused("wallet", "credit", "nobody", "1", data=shop.data)
+    done("wallet", "credit", "floor", "9223372036", data=shop.data)
+    assert "more than the ledger can" in refused("wallet", "credit", "floor", "1", data=shop.data)
+    assert_balanced(shop.data)
     assert "no account" in refused("wallet", "statement", "nobody", "--json", data=shop.data)
 
 

@@ -24,6 +24,10 @@ class Line(Protocol):
     waiting: asyncio.Future[None] | None  # Set while the caller reads more slowly than we write.
 
     @property
+    def task(self) -> asyncio.Task[None]:
+        """The task that answers on it now."""
+
+    @property
     def peer(self) -> str:
         """The address at its other end."""
 
@@ -66,6 +70,11 @@ class Exchange:
     def peer(self) -> str:
         """The address the request came from."""
         return self._connection.peer
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """The task that answers the caller."""
+        return self._connection.task
 
     def on_gone(self, action: Callable[[], object] | None) -> None:
         """What to do at once when the caller hangs up."""

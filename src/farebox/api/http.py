@@ -155,8 +155,6 @@ class Connection(asyncio.Protocol):
             bytes, bytes
         ] = {}  # Of the head while it is read; then those behind a chunked body.
         self._unparsed_bytes = 0
-        self._header_bytes = 0
-        self._header_count = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._modern = True  # HTTP/1.1.
@@ -170,6 +168,12 @@ class Connection(asyncio.Protocol):
     def busy(self) -> bool:
         """Whether an answer is under way."""
         return self._current is not None
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """The task that answers the request under way."""
+        assert self._task is not None
+        return self._task
 
     @property
     def peer(self) -> str:
@@ -272,7 +276,7 @@ class Connection(asyncio.Protocol):
         """The first byte of a request."""
         self._url = b""
         self._headers = {}
-        self._header_bytes = self._header_count = self._body_bytes = 0
+        self._body_bytes = 0
         self._body = []
         self._handed = self._let_in = False
         if self._current is None:
@@ -286,10 +290,6 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; or, behind a chunked body, a trailer, which nobody here reads."""
-        self._header_bytes += len(name) + len(value)
-        self._header_count += 1
-        if self._header_bytes > HEADER_BYTES_MAX or self._header_count > HEADER_COUNT_MAX:
-            raise _RefusedError(HttpError(431, "The request's headers are too many or too large."))
         name = name.lower()
         if name not in self._headers:
             self._headers[name] = value
@@ -300,6 +300,11 @@ class Connection(asyncio.Protocol):
         """The head is whole: decide whether a large body is read."""
         headers = self._head = self._headers
         self._headers = {}
+        # What was read since the request began bounds the head's size: only a large read is looked at closely.
+        if len(headers) > HEADER_COUNT_MAX or (
+            self._unparsed_bytes > HEADER_BYTES_MAX and _size(headers) > HEADER_BYTES_MAX
+        ):
+            raise _RefusedError(HttpError(431, "The request's headers are too many or too large."))
         self._unparsed_bytes = 0
         if self._parser.should_upgrade():
             return
@@ -450,3 +455,7 @@ class Connection(asyncio.Protocol):
 
 class _RefusedError(Exception):
     """Raised inside a parser's callback to stop it."""
+
+
+def _size(headers: dict[bytes, bytes]) -> int:
+    return sum(len(name) + len(value) for name, value in headers.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from farebox.api.http import Request
@@ -17,10 +16,18 @@ from farebox.gateway.serve import serve
 _JSON_KIND = re.compile(rb"(?:(?:application|text)/(?:[^/ ]+\+)?json)?")  # Or none at all.
 
 
+class InFlight:
+    """How many calls are being served, and how many may be: beyond that the newest is refused, nothing queues."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.count = 0
+
+
 class Inference:
     """Opens calls of one dialect and serves them."""
 
-    def __init__(self, house: House, dialect: Dialect, in_flight: asyncio.Semaphore) -> None:
+    def __init__(self, house: House, dialect: Dialect, in_flight: InFlight) -> None:
         self._house = house
         self._dialect = dialect
         self._in_flight = in_flight
@@ -34,7 +41,7 @@ class Inference:
         visit.headers += grant.headers
         check_grant(grant, profile)
         check_window(grant, house)
-        if self._in_flight.locked():
+        if self._in_flight.count >= self._in_flight.most:
             raise Fault(
                 Kind.OVERLOADED,
                 "This server has too many calls in flight. Try again shortly.",
@@ -42,9 +49,11 @@ class Inference:
             )
         check_body(visit.request)
         call = self._open(visit)
-        async with self._in_flight:
-            settlement = await serve(call, house, visit.exchange)
-        visit.row = settlement.row
+        self._in_flight.count += 1
+        try:
+            visit.row = (await serve(call, house, visit.exchange)).row
+        finally:
+            self._in_flight.count -= 1
 
     def _open(self, visit: Visit) -> Call:
         """Read the head of the body, and keep the bytes."""

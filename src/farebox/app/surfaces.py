@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from farebox.api.account import AccountSurfaces
 from farebox.api.health import Health
-from farebox.api.inference import Inference
+from farebox.api.inference import Inference, InFlight
 from farebox.api.metrics import Metrics
 from farebox.api.models import Models
 from farebox.api.setup import Setup
@@ -27,7 +25,7 @@ def surfaces(
 ) -> list[Surface]:
     """The whole table; a path that ends in a slash takes an id."""
     chat = DIALECTS["openai_chat"]
-    inference = Inference(house, chat, asyncio.Semaphore(max_in_flight))
+    inference = Inference(house, chat, InFlight(max_in_flight))
     models = Models(house)
     table = [
         Surface("GET", "/api/models", STANDARD, models.catalogue),

@@ -84,7 +84,9 @@ class Worker:
         self._lock = OwnerLock(office.owners_folder, office.ids.new())
         register(office.database, self._lock.owner, office.clock.now_us())
         sweep_dead(office.database, office.owners_folder, living=self._lock.owner)
-        self._commit: GroupCommit[Op, Result] = GroupCommit(office.database, apply_batch)
+        self._commit: GroupCommit[Op, Result] = GroupCommit(
+            office.database, apply_batch, upkeep=office.database.checkpoint
+        )
         prices = price_list(settings)
         self.house = House(
             clock=office.clock,

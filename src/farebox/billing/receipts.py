@@ -18,6 +18,7 @@ from farebox.store.database import Database, Record
 _COLUMNS = ", ".join(RequestRow.__struct_fields__)
 _SELECT = f"SELECT {_COLUMNS} FROM requests"  # noqa: S608 -- the struct's own field names
 _ULID_LENGTH = 26
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class WalletView(msgspec.Struct, frozen=True):
@@ -76,11 +77,7 @@ class Receipts:
         """What a key has spent ever, today, this ISO week and this month. Reads every call of the account: not for
         the loop's thread.
         """
-        day = (
-            datetime.fromtimestamp(now_us / 1e6, UTC)
-            .astimezone(self._zone)
-            .replace(hour=0, minute=0, second=0, microsecond=0)
-        )
+        day = _time(now_us).astimezone(self._zone).replace(hour=0, minute=0, second=0, microsecond=0)
         starts = (day, day - timedelta(days=day.weekday()), day.replace(day=1))
         day_us, week_us, month_us = (int(start.timestamp()) * 1_000_000 for start in starts)
         sums = [0, 0, 0, 0]
@@ -113,7 +110,7 @@ class Receipts:
         }
 
     def receipt(self, row: RequestRow) -> dict[str, object]:
-        """The whole receipt: its lines add up to the charge; the last are what the wallet could not pay, and the rounding."""
+        """The whole receipt: its lines add up to the charge. The last is the rounding, before it what stayed unpaid."""
         usage = msgspec.json.decode(row.usage, type=Usage)
         with self._database.read() as view:
             rates = read_versions(view, [row.price_version]).get(row.price_version)
@@ -143,7 +140,7 @@ class Receipts:
             "model": row.model,
             "streamed": bool(row.streamed),
             "cancelled": row.error == "caller_gone",
-            "created_at": datetime.fromtimestamp(row.created / 1e6, UTC).isoformat(),
+            "created_at": _time(row.created).isoformat(),
             "total_cost": _amount(row.charge),
             "usage": _amount(row.charge),
             "currency": row.currency,
@@ -163,6 +160,10 @@ class Receipts:
 def read_row(record: Record) -> RequestRow:
     """A database row as the struct it was written from."""
     return RequestRow(*record)  # type: ignore[arg-type]  # The columns are the fields, in order.
+
+
+def _time(at_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=at_us)
 
 
 def _amount(nano: int) -> msgspec.Raw:

@@ -63,6 +63,7 @@ class Wallets:
         self._commit.abandoned = self._abandoned
         self._owner = owner
         self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._carried: dict[str, asyncio.Task[Settled]] = {}  # By the call's id.
 
     async def hold(self, hold: Hold, model: str) -> Refused | None:
@@ -86,9 +87,9 @@ class Wallets:
         return False
 
     async def settle(self, row: RequestRow) -> Settled:
-        """Post what is due and free the rest. Fault LEDGER_UNAVAILABLE after SETTLE_WAIT_S; it is still settled then."""
+        """Post what is due and free the rest. Fault LEDGER_UNAVAILABLE after SETTLE_WAIT_S; settled it is even then."""
         op = SettleOp(row, self._clock.now_us())
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()  # A system call before Python 3.12.
         end_s = loop.time() + SETTLE_WAIT_S
         try:
             settled = await self._ask(op)

@@ -51,7 +51,8 @@ def _rows(office: Office, account_id: int | None, since_us: int) -> Iterator[Req
     sql = f"SELECT {_COLUMNS} FROM requests WHERE {where} ORDER BY id"  # noqa: S608 -- our own column names
     for record in office.database.rows(sql, *values):
         yield read_row(record)
-    held = f"SELECT id, account_id, key_id, model, amount, created FROM holds WHERE {where} ORDER BY id"  # noqa: S608 -- as above
+    columns = "id, account_id, key_id, model, amount, created"
+    held = f"SELECT {columns} FROM holds WHERE {where} ORDER BY id"  # noqa: S608 -- as above
     currency = office.settings.wallet.currency
     for id_, owner, key_id, model, amount, created in office.database.rows(held, *values):
         yield RequestRow(

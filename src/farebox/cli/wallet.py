@@ -43,7 +43,12 @@ def credit(
         owner, currency = get_account(work, account), office.settings.wallet.currency
         transfer = Move(office.ids.new(), owner.id, kind, change, currency, reason, office.clock.now_us())
         if not move(work, transfer):
-            raise ValueError(f"the wallet of {account} has less than {write_nano(-change)} {currency} free")
+            why = (
+                "would hold more than the ledger can"
+                if change > 0
+                else f"has less than {write_nano(-change)} free"
+            )
+            raise ValueError(f"the wallet of {account} {why}")
         row = work.one("SELECT balance FROM wallets WHERE account_id = ?", owner.id)
     assert row is not None
     print(f"{account} has {write_nano(int(row[0] or 0))} {currency} now.")

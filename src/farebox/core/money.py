@@ -9,7 +9,7 @@ import re
 
 NANO = 1_000_000_000
 MAX_NANO = 2**63 - 1  # What a 64-bit column holds: 9.2 billion units of a currency.
-_AMOUNT = re.compile(r"(-?)(\d{1,10})(?:\.(\d{1,9}))?")
+_AMOUNT = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{1,9}))?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 

@@ -20,6 +20,7 @@ _SPACE = re.compile(rb"[ \t\r\n]*")
 _BLANK = ord(" ")  # And above every other space.
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.encode
+_KEYS = {name: _encode(name) for name in ("id", "model", "usage")}  # Those a relay asks for in every reply.
 
 Places = dict[str, tuple[int, int]]  # Where the values of members begin and end.
 
@@ -68,7 +69,7 @@ class Layout(NamedTuple):
         for name in names:
             raw = members.get(name)
             if raw is not None:
-                key = f'"{name}"'.encode()
+                key = _KEYS.get(name) or _encode(name)
                 place = text.find(key, self.start)
                 if place < 0 or text.find(key, place + 1) >= 0:
                     return self._walk(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -140,6 +141,10 @@ class Caller(Protocol):
     @property
     def gone(self) -> bool:
         """The caller has hung up."""
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """The task that answers the caller."""
 
     def on_gone(self, action: Callable[[], object] | None) -> None:
         """What to do at once when the caller hangs up; None: nothing, the call is past the point of return."""

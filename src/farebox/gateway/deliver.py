@@ -16,7 +16,7 @@ from farebox.gateway.hold import STREAM_HOLD_TOKENS, held_output, outgrown, prom
 from farebox.gateway.house import House
 from farebox.gateway.keep_alive import StreamHead
 from farebox.gateway.send import names_of
-from farebox.gateway.settle import Ending, Settlement, delivered_tokens, output_limit
+from farebox.gateway.settle import BYTES_PER_TOKEN, Ending, Settlement, delivered_tokens, output_limit
 
 FINISH_WAIT_S = 5.0  # How long usage may follow the finish.
 _EXTEND_AHEAD = 1024  # Tokens before the hold is used up at which it is extended.
@@ -45,6 +45,7 @@ class StreamDelivery:
         self._house = house
         self._limit = output_limit(call, exchange.route)
         self._held = held_output(call, exchange.route)
+        self._quiet = self._quiet_until()  # Tokens up to which the hold needs no look.
         self._broken: Fault | None = None  # What a piece turned out to be while the task slept.
 
     async def run(self, caller: Caller) -> None:
@@ -54,7 +55,7 @@ class StreamDelivery:
             await self._pump(caller)
         finally:
             self._exchange.incoming.cancel()
-        if answer.fault is not None and not answer.finished:
+        if answer.fault is not None:
             raise answer.fault
         caller.on_gone(None)
         cost, usage = await self._settlement.settle(self._exchange.route, answer, Ending())
@@ -83,7 +84,8 @@ class StreamDelivery:
 
     def _outgrows(self) -> bool:
         """Whether it is time to look at the hold: a cheap question, asked for every piece."""
-        return self._answer.events + _EXTEND_AHEAD > self._held or self._answer.delivered_bytes > self._held
+        answer, quiet = self._answer, self._quiet
+        return answer.events > quiet or answer.delivered_bytes > quiet * BYTES_PER_TOKEN
 
     def _take(self, piece: bytes) -> bool:
         """Pass a piece on while the task sleeps; False where there is more to do than that."""
@@ -127,10 +129,10 @@ class StreamDelivery:
             return
 
     async def _extend(self) -> None:
-        """Hold more before what has come outgrows its hold; cut where the wallet or the limit ends, before it leaves."""
+        """Hold more before what came outgrows its hold; cut it, before it leaves, where wallet or limit end."""
         answer = self._answer
         produced = delivered_tokens(answer.events, answer.delivered_bytes)
-        if produced > self._limit * _ENDLESS_RATIO + _ENDLESS_SLACK:
+        if produced > self._endless:
             raise Fault(
                 Kind.PROVIDER_CUT, "The model's provider sent far more than the answer's limit; it was cut."
             )
@@ -146,6 +148,14 @@ class StreamDelivery:
                 raise outgrown(route, step, self._house)
             return
         self._held += more
+        self._quiet = self._quiet_until()
+
+    @property
+    def _endless(self) -> int:
+        return self._limit * _ENDLESS_RATIO + _ENDLESS_SLACK
+
+    def _quiet_until(self) -> int:
+        return self._endless if self._held >= self._limit else self._held - _EXTEND_AHEAD
 
 
 def write_stream_fault(call: Call, caller: Caller, fault: Fault) -> None:

@@ -67,7 +67,8 @@ async def _begun(call: Call, route: Route, incoming: Incoming) -> Answer:
     else:
         answer.feed(await incoming.read_whole(REPLY_BYTES_MAX))
         answer.close()
-    if answer.fault is not None and not answer.events:
+    # Of a plain answer nothing has left, whatever it said before it failed.
+    if answer.fault is not None and not (call.head.stream and answer.events):
         raise answer.fault
     return answer
 

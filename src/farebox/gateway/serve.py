@@ -32,8 +32,7 @@ async def serve(call: Call, house: House, caller: Caller) -> Settlement:
     hold = await take_hold(call, routes, house)
     settlement = Settlement(call, hold, house.wallets, house.clock)
     run = _Run(call, routes, house, settlement)
-    task = asyncio.current_task()
-    assert task is not None
+    task = caller.task
     if not caller.gone:
         caller.on_gone(task.cancel)
     try:

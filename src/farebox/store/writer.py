@@ -13,6 +13,7 @@ is applied all the same, and `abandoned` is told what became of it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
@@ -21,8 +22,14 @@ from farebox.store.database import Database, StoreBusyError, StoreUnavailableErr
 
 Op = TypeVar("Op")
 Result = TypeVar("Result")
+Done = TypeVar("Done")
+
+log = logging.getLogger("farebox")
 
 BATCH_MAX = 256  # Bounds how long one flush may keep the loop.
+# After so many operations the queue waits a moment for `upkeep`. A write-ahead log starts over only when it was copied
+# whole with no write in between, so under steady load it would grow without end.
+UPKEEP_OPERATIONS = 4_000
 QUEUE_MAX = 10_000  # Beyond it the store is as good as gone: refuse rather than grow.
 PATIENCE_S = 2.0  # The longest that the end of an answer may be withheld.
 
@@ -52,13 +59,17 @@ class GroupCommit(Generic[Op, Result]):
         self._database = database
         self._apply = apply
         self._queue: list[tuple[Op, asyncio.Future[Result]]] = []
-        self._flushing = False  # A flush is scheduled, or a batch is with the helper thread.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._flushing = False  # A flush is scheduled, or the helper thread is at work.
+        self._upkeep = upkeep
+        self._kept = 0  # How many operations there had been at the last upkeep.
         self._stuck = False  # The helper thread has waited too long, and still waits.
         self._thread: ThreadPoolExecutor | None = None
 
     def submit(self, operation: Op) -> asyncio.Future[Result]:
         """Queue one operation. Its future has the result once it is durable, or StoreUnavailableError."""
-        loop = asyncio.get_running_loop()
+        # Asking for the running loop is a system call before Python 3.12: once is enough.
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         if self._stuck or len(self._queue) >= QUEUE_MAX:
             future.set_exception(_unavailable())
@@ -87,29 +98,29 @@ class GroupCommit(Generic[Op, Result]):
         try:
             with self._database.transaction_now() as work:
                 results = self._apply(work, operations)
-        except (
-            Exception
-        ) as error:  # Another process has the lock, or one operation is poisoned: the thread tells.
+        except Exception as error:  # The database is locked, or one operation is poisoned: the thread tells.
             self.counts.patient += isinstance(error, StoreBusyError)
             self._flush_patiently(batch, operations)
         else:
             self._finish(batch, results)
 
     def _flush_patiently(self, batch: list[tuple[Op, asyncio.Future[Result]]], operations: list[Op]) -> None:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="farebox-ledger")
-        loop = asyncio.get_running_loop()
-        patience = loop.call_later(PATIENCE_S, self._lose_patience, len(batch))
+        patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._lose_patience, len(batch))
 
         def finish(done: asyncio.Future[Sequence[Result | Exception]]) -> None:
             patience.cancel()
             self._stuck = False
             self._finish(batch, done.result())
 
-        loop.run_in_executor(self._thread, self._commit_patiently, operations).add_done_callback(finish)
+        self._in_thread(lambda: self._commit_patiently(operations)).add_done_callback(finish)
+
+    def _in_thread(self, work: Callable[[], Done]) -> asyncio.Future[Done]:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="farebox-ledger")
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _lose_patience(self, taken: int) -> None:
-        """Let nobody wait any longer: the operations that the thread has not taken are dropped, the others may be kept."""
+        """Let nobody wait any longer: what the thread has not taken is dropped, what it has taken may still be kept."""
         self._stuck = True
         for _, future in self._queue[:taken]:
             if not future.done():
@@ -123,9 +134,7 @@ class GroupCommit(Generic[Op, Result]):
         try:
             with self._database.transaction() as work:
                 return self._apply(work, operations)
-        except (
-            StoreUnavailableError
-        ) as error:  # Nobody's fault, and nothing was changed: no operation would fare better.
+        except StoreUnavailableError as error:  # Nobody's fault: no operation alone would fare better.
             return [error] * len(operations)
         except Exception:  # As in _flush.
             return self._replay(operations)
@@ -136,10 +145,8 @@ class GroupCommit(Generic[Op, Result]):
         results: list[Result | Exception] = []
         for operation in operations:
             results.append(self._apply_alone(operation))
-            if isinstance(
-                results[-1], StoreUnavailableError
-            ):  # The rest would each wait as long, for nothing.
-                break
+            if isinstance(results[-1], StoreUnavailableError):
+                break  # The rest would each wait as long, for nothing.
         return results + [results[-1]] * (len(operations) - len(results))
 
     def _apply_alone(self, operation: Op) -> Result | Exception:
@@ -157,12 +164,25 @@ class GroupCommit(Generic[Op, Result]):
         self.counts.batches += 1
         self.counts.operations += len(batch)
         del self._queue[: len(batch)]
+        if self._upkeep is not None and self.counts.operations - self._kept >= UPKEEP_OPERATIONS:
+            self._kept = self.counts.operations
+            self._in_thread(self._upkeep).add_done_callback(self._kept_up)
+        else:
+            self._go_on()
+        for (operation, future), result in zip(batch, results, strict=True):
+            self._tell(operation, future, result)
+
+    def _kept_up(self, done: asyncio.Future[object]) -> None:
+        error = done.exception()
+        if error is not None:
+            log.error("the database's upkeep failed; it is tried again later", exc_info=error)
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._queue:
             asyncio.get_running_loop().call_soon(self._flush)
         else:
             self._flushing = False
-        for (operation, future), result in zip(batch, results, strict=True):
-            self._tell(operation, future, result)
 
     def _tell(self, operation: Op, future: asyncio.Future[Result], result: Result | Exception) -> None:
         if future.done():  # Its caller has left, or has been told that the store is unavailable.

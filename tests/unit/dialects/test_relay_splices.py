@@ -1,4 +1,4 @@
-"""A relay passes a provider's bytes, but for id, model and usage: for any layout of its JSON, and any cut of its bytes."""
+"""A relay passes a provider's bytes, but for id, model and usage: for any layout of its JSON, cut anywhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ THEIR_ID, THEIR_MODEL = "chatcmpl-theirs", "their-model"
 LURES = st.sampled_from(
     [
         '"id":"chatcmpl-theirs"', '"model": "their-model"', '"usage":{"prompt_tokens":1}', '"error":{"message":"x"}',
-        '"finish_reason":"stop"', '"choices":[]', "[DONE]", "data: {}", "\n\n", '"}]}\n\n', "\\", '\\"', "é", "😀", "\u2028", "",
+        '"finish_reason":"stop"', '"choices":[]', "[DONE]", "data: {}", "\n\n",
+        '"}]}\n\n', "\\", '\\"', "é", "😀", "\u2028", "",
     ]
 )  # fmt: skip
 WORDS = st.one_of(LURES, st.text(max_size=8), st.sampled_from(["Hello", " there", " friend"]))
@@ -33,7 +34,9 @@ VALUES = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=2),
         st.dictionaries(
-            st.sampled_from(["id", "model", "usage", "error", "choices", "finish_reason", "x"]), inner, max_size=3
+            st.sampled_from(["id", "model", "usage", "error", "choices", "finish_reason", "x"]),
+            inner,
+            max_size=3,
         ),
     ),
     max_leaves=5,
@@ -44,10 +47,16 @@ USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
 
 def written(data: st.DataObject, value: Any, *, outer: bool = True) -> str:
     """JSON text with any spacing, any order of members, and any way to write a letter."""
-    space = lambda: data.draw(SPACES)  # noqa: E731 -- a word shorter than a function
+
+    def space() -> str:
+        return data.draw(SPACES)
+
     if isinstance(value, dict):
         names = data.draw(st.permutations(list(value))) if outer else list(value)
-        members = [f"{space()}{json.dumps(name)}{space()}:{space()}{written(data, value[name])}" for name in names]
+        members = [
+            f"{space()}{json.dumps(name)}{space()}:{space()}{written(data, value[name], outer=False)}"
+            for name in names
+        ]
         return "{" + f"{space()},".join(members) + space() + "}"
     if isinstance(value, list):
         return "[" + f"{space()},{space()}".join(written(data, one) for one in value) + space() + "]"
@@ -56,7 +65,13 @@ def written(data: st.DataObject, value: Any, *, outer: bool = True) -> str:
 
 def chunk(delta: Any, finish: str | None, extra: dict[str, Any], **members: Any) -> dict[str, Any]:
     choice = {"index": 0, "delta": delta, "finish_reason": finish, **extra}
-    return {"id": THEIR_ID, "object": "chat.completion.chunk", "model": THEIR_MODEL, "choices": [choice], **members}
+    return {
+        "id": THEIR_ID,
+        "object": "chat.completion.chunk",
+        "model": THEIR_MODEL,
+        "choices": [choice],
+        **members,
+    }
 
 
 def read_members(text: bytes) -> list[tuple[str, Any]]:
@@ -86,7 +101,9 @@ def relay(stream: bytes, sizes: list[int], *, wants_usage: bool = True) -> tuple
     return b"".join(sent), answer.end(COST, answer.usage or Usage())
 
 
-extras = st.dictionaries(st.sampled_from(["logprobs", "x_meta", "stop_reason"]), VALUES.map(lambda one: [one]), max_size=2)
+extras = st.dictionaries(
+    st.sampled_from(["logprobs", "x_meta", "stop_reason"]), VALUES.map(lambda one: [one]), max_size=2
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,10 +141,14 @@ def test_a_stream_in_one_layout_passes_byte_for_byte(words: list[str], data: st.
     separators = (",", ":") if tight else (", ", ": ")
     events = []
     for at, word in enumerate((*words, None)):
-        one = chunk({member: word} if word is not None else {}, None if word is not None else "stop", {}, usage=None)
+        one = chunk(
+            {member: word} if word is not None else {}, None if word is not None else "stop", {}, usage=None
+        )
         one |= {"obfuscation": "x" * (at % 3)} if padded else {}
         events.append(f"data: {json.dumps(one, ensure_ascii=ascii_only, separators=separators)}\n\n".encode())
-    sent, last = relay(b"".join(events) + b"data: [DONE]\n\n", data.draw(st.lists(st.integers(1, 300), max_size=9)))
+    sent, last = relay(
+        b"".join(events) + b"data: [DONE]\n\n", data.draw(st.lists(st.integers(1, 300), max_size=9))
+    )
     assert restored(sent) == b"".join(events[:-1])
     assert last.startswith(events[-1].replace(b"theirs", b"ours").replace(b"their-model", b"ours/model"))
 
@@ -148,7 +169,13 @@ def test_words_are_counted_alike_whichever_way_they_are_told(words: list[str], a
 def test_a_plain_reply_passes_byte_for_byte_but_for_names_and_cost(data: st.DataObject) -> None:
     message = {"role": "assistant", "content": data.draw(WORDS.filter(bool)), "x_more": data.draw(VALUES)}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    body = {"id": THEIR_ID, "model": THEIR_MODEL, "choices": [choice], "usage": USAGE, "x_top": data.draw(VALUES)}
+    body = {
+        "id": THEIR_ID,
+        "model": THEIR_MODEL,
+        "choices": [choice],
+        "usage": USAGE,
+        "x_top": data.draw(VALUES),
+    }
     text = written(data, body).encode()
     answer = RelayedReply(CHAT, Head(model="m"), NAMES)
     answer.feed(data.draw(st.sampled_from([b"", b"\n \n", b"     "])) + text)
@@ -163,7 +190,11 @@ def test_a_plain_reply_passes_byte_for_byte_but_for_names_and_cost(data: st.Data
     head, _, _ = text.partition(b'"usage"')
     assert left.startswith(head)
     told = json.loads(sent)
-    assert told["usage"] == {**USAGE, "cost": 0.000021, "cost_details": {"currency": "USD", "total": 0.000021}}
+    assert told["usage"] == {
+        **USAGE,
+        "cost": 0.000021,
+        "cost_details": {"currency": "USD", "total": 0.000021},
+    }
     assert (told["id"], told["model"]) == ("chatcmpl-ours", "ours/model")
 
 
@@ -193,7 +224,9 @@ def test_an_odd_envelope_gets_our_names_and_keeps_its_words(odd: str) -> None:
 
 def test_data_in_several_lines_is_told_in_one() -> None:
     answer = RelayedStream(CHAT, Head(model="m", stream=True), NAMES)
-    answer.feed(b'event: message\ndata: {"id":"a","model":"m",\ndata:  "choices":[{"delta":\ndata: {"content":"H i"}}]}\n\n')
+    answer.feed(
+        b'event: message\ndata: {"id":"a","model":"m",\ndata:  "choices":[{"delta":\ndata: {"content":"H i"}}]}\n\n'
+    )
     event = answer.ready()
     assert event.count(b"\n") == 2
     told = json.loads(event.removeprefix(b"data: "))

@@ -16,8 +16,14 @@ def refused(status: int, message: object = "No.", **members: object) -> Fault:
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refusal_of_the_request_keeps_its_status_message_and_code(status: int) -> None:
-    fault = refused(status, "temperature is too high", code="bad_temperature", param="messages[0].content", type="t")
-    assert (fault.kind, fault.status, fault.message) == (Kind.PROVIDER_REFUSED, status, "temperature is too high")
+    fault = refused(
+        status, "temperature is too high", code="bad_temperature", param="messages[0].content", type="t"
+    )
+    assert (fault.kind, fault.status, fault.message) == (
+        Kind.PROVIDER_REFUSED,
+        status,
+        "temperature is too high",
+    )
     assert (fault.code, fault.param) == ("bad_temperature", "messages[0].content")
     assert not fault.kind.row.next_route
     assert not fault.retry
@@ -29,7 +35,8 @@ def test_a_refusal_of_the_request_keeps_its_status_message_and_code(status: int)
         (401, Kind.PROVIDER_ERROR), (402, Kind.PROVIDER_ERROR), (403, Kind.PROVIDER_ERROR), (404, Kind.PROVIDER_ERROR),
         (408, Kind.PROVIDER_TIMEOUT), (409, Kind.PROVIDER_ERROR), (429, Kind.PROVIDER_OVERLOADED),
         (500, Kind.PROVIDER_ERROR), (502, Kind.PROVIDER_ERROR), (503, Kind.PROVIDER_OVERLOADED),
-        (504, Kind.PROVIDER_TIMEOUT), (529, Kind.PROVIDER_OVERLOADED), (301, Kind.PROVIDER_ERROR), (418, Kind.PROVIDER_ERROR),
+        (504, Kind.PROVIDER_TIMEOUT), (529, Kind.PROVIDER_OVERLOADED), (301, Kind.PROVIDER_ERROR),
+        (418, Kind.PROVIDER_ERROR),
     ],
 )  # fmt: skip
 def test_anything_else_is_the_providers_in_our_words(status: int, kind: Kind) -> None:
@@ -62,7 +69,8 @@ def test_a_bad_request_about_our_account_is_not_the_callers(message: str) -> Non
     "secret",
     [
         "sk-proj-abcdef123456", "AIzaSyA1234567890abcdef", "gsk_0123456789abcdef", "xai-0123456789",
-        "org-0123456789abc", "https://internal.provider.example/v1?key=1", "http://10.0.0.1:8000/x", "req_0123456789abc",
+        "org-0123456789abc", "https://internal.provider.example/v1?key=1", "http://10.0.0.1:8000/x",
+        "req_0123456789abc",
         "our-odd-secret", "gateway.provider.example:8443",
     ],
 )  # fmt: skip

@@ -61,7 +61,7 @@ def notes(tmp_path: Path) -> Iterator[Notes]:
 async def outcome(future: asyncio.Future[int]) -> int | str:
     try:
         return await future
-    except Exception as error:
+    except (sqlite3.Error, StoreUnavailableError) as error:
         return type(error).__name__
 
 

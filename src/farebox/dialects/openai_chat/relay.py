@@ -154,6 +154,8 @@ class ChatTap:
             chunk = _decoder.decode(data)
             self._seen, self._layout = event, _lay_out(event, data)
         except UNREADABLE:
+            if self.finished:
+                return Mark.DONE  # It would only have been usage.
             self.fault = _broken()
             return Mark.FAULT
         choices = chunk.choices or []
@@ -309,10 +311,26 @@ def _failed(choice: _Choice) -> bool:
     return _given(choice.error) or choice.finish_reason in FAILURES
 
 
+def _only_words(delta: _Delta) -> bool:
+    """Whether content is all there is: so it is with most answers, and nothing else needs a look."""
+    return (
+        delta.tool_calls is None
+        and delta.refusal is None
+        and delta.reasoning_content is None
+        and delta.reasoning is None
+        and delta.reasoning_details is None
+        and delta.function_call is None
+        and delta.images is None
+        and not _given(delta.audio)
+    )
+
+
 def _content_bytes(delta: _Delta | None) -> int:
     """How many bytes of an answer a delta or message carries; quotes, brackets and names of members are not content."""
     if delta is None:
         return 0
+    if isinstance(delta.content, str) and _only_words(delta):
+        return len(delta.content.encode())
     texts = [delta.refusal, delta.reasoning_content, delta.reasoning]
     raws = [delta.audio] if _given(delta.audio) else []
     details = None if any(texts) else delta.reasoning_details  # They repeat the text beside them.

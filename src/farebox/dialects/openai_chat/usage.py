@@ -66,7 +66,7 @@ def read_usage(wire: WireUsage) -> Usage | None:
     ):  # Reasoning stands beside the completion, not inside it; Google names it in the total alone.
         completion += beside
         thought = max(thought, beside)
-    thought = min(thought, completion)  # Relays of relays count thoughts by another tokenizer: the total is what counts.
+    thought = min(thought, completion)  # OpenRouter counts thoughts by another tokenizer; the total stands.
     fresh = prompt - cached - written - audio_in
     visible = completion - thought - audio_out
     counts = (fresh, cached, written, audio_in, visible, thought, audio_out)

@@ -61,6 +61,7 @@ class Reply:
         "headers",
         "inflater",
         "line",
+        "loop",
         "pieces",
         "room",
         "sink",
@@ -83,6 +84,7 @@ class Reply:
         self.fault: Fault | None = None  # Why there will be no more.
         self.stale = False  # The connection was dead before the request: safe to send again.
         self.waiter: asyncio.Future[None] | None = waiter
+        self.loop = waiter.get_loop()  # Asking for the running one is a system call before Python 3.12.
         self.sink: Callable[[bytes], bool] | None = None  # Takes pieces as they come, while its owner sleeps.
         self.eager = True  # Wake the reader for every piece, or only at the end.
 
@@ -142,7 +144,7 @@ class Reply:
     async def _sink_into(self, sink: Callable[[bytes], bool]) -> bool:
         """Sleep while the connection feeds the sink; whether the sink has had enough."""
         self.sink = sink
-        self.waiter = asyncio.get_running_loop().create_future()
+        self.waiter = self.loop.create_future()
         try:
             await self.wait(self.waiter)
             return not self.whole and self.fault is None
@@ -184,7 +186,7 @@ class Reply:
     async def _arrival(self) -> None:
         """Wait for a piece or the end; raise the fault if that is what comes."""
         while not self.pieces and self.fault is None and not self.whole:  # What came may be framing alone.
-            self.waiter = asyncio.get_running_loop().create_future()
+            self.waiter = self.loop.create_future()
             await self.wait(self.waiter)
         if self.fault is not None and not self.pieces:
             raise self.fault
@@ -195,7 +197,7 @@ class Reply:
         self.room = limit
         if self.line is not None and self.size <= limit:
             self.line.resume()
-            self.waiter = asyncio.get_running_loop().create_future()
+            self.waiter = self.loop.create_future()
             await self.wait(self.waiter)
         if self.fault is not None:
             raise self.fault
