@@ -26,7 +26,7 @@ PRODUCT = "src/farebox/"
 MONEY = ("src/farebox/ledger/", "src/farebox/billing/", "src/farebox/core/money.py")
 # The last resorts: where an unknown failure must become an answer, a failed job or a log line.
 BROAD_EXCEPTS = (
-    "src/farebox/api/inference.py",
+    "src/farebox/api/front.py",
     "src/farebox/features/jobs.py",
     "src/farebox/store/writer.py",
     "src/farebox/app/duties.py",

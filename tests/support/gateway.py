@@ -20,6 +20,7 @@ from farebox.core.money import parse_nano
 from farebox.ledger.books import Move, move
 from farebox.ledger.check import check_books
 from farebox.ledger.rules import TransferKind
+from farebox.store.database import Record, Value
 
 
 class Gateway(msgspec.Struct):
@@ -43,20 +44,25 @@ class Gateway(msgspec.Struct):
                 owner = create_account(work, account, plan=plan, currency=currency, now_us=now_us)
                 nano = parse_nano(credit)
                 if nano:
-                    move(work, Move(office.ids.new(), owner.id, TransferKind.GRANT, nano, currency, None, now_us))
+                    move(
+                        work,
+                        Move(office.ids.new(), owner.id, TransferKind.GRANT, nano, currency, None, now_us),
+                    )
             _, secret = mint_key(work, office.ids, account_id=owner.id, name="", now_us=office.clock.now_us())
         return secret
 
     def balance_nano(self, account: str = "acme") -> int:
         """What the account's wallet has, holds included."""
-        row = self._one("SELECT balance FROM wallets w JOIN accounts a ON a.id = w.account_id WHERE a.name = ?", account)
-        return int(row[0])
+        row = self._one(
+            "SELECT balance FROM wallets w JOIN accounts a ON a.id = w.account_id WHERE a.name = ?", account
+        )
+        return int(row[0] or 0)
 
     def holds(self) -> int:
         """How many holds stand."""
-        return int(self._one("SELECT COUNT(*) FROM holds")[0])
+        return int(self._one("SELECT COUNT(*) FROM holds")[0] or 0)
 
-    def request(self, id_: str) -> dict[str, object]:
+    def request(self, id_: str) -> dict[str, Value]:
         """A settled request's row, by its column names."""
         names = [str(row[1]) for row in self._all("PRAGMA table_info(requests)")]
         return dict(zip(names, self._one("SELECT * FROM requests WHERE id = ?", id_), strict=True))
@@ -64,7 +70,7 @@ class Gateway(msgspec.Struct):
     async def settled(self, count: int) -> None:
         """Wait until so many requests are in the books; they are, very soon, whatever their callers do."""
         async with asyncio.timeout(10):
-            while int(self._one("SELECT COUNT(*) FROM requests")[0]) < count:
+            while int(self._one("SELECT COUNT(*) FROM requests")[0] or 0) < count:
                 await asyncio.sleep(0.01)
 
     def assert_balanced(self) -> None:
@@ -72,11 +78,11 @@ class Gateway(msgspec.Struct):
         report = check_books(self.office.database)
         assert report.balanced, report.breaches
 
-    def _one(self, sql: str, *values: str) -> tuple[object, ...] | list[object]:
+    def _one(self, sql: str, *values: str) -> Record:
         return self._all(sql, *values)[0]
 
-    def _all(self, sql: str, *values: str) -> list[tuple[object, ...]]:
-        return [tuple(row) for row in self.office.database.rows(sql, *values)]
+    def _all(self, sql: str, *values: str) -> list[Record]:
+        return list(self.office.database.rows(sql, *values))
 
 
 @asynccontextmanager

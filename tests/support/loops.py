@@ -27,6 +27,7 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
 
     signature = inspect.signature(test)
     extra = inspect.Parameter("loop_name", inspect.Parameter.KEYWORD_ONLY)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), extra])  # type: ignore[attr-defined]  # inspect's documented way to state a wrapper's parameters
+    parameters = [*signature.parameters.values(), extra]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect's own way
     parametrized: Callable[..., None] = pytest.mark.parametrize("loop_name", list(LOOPS))(run)
     return parametrized

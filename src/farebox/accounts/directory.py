@@ -28,7 +28,9 @@ class Directory:
         """The usable key of that secret and its account, if there is one."""
         digest = digest_of(secret)
         key = self._keys.get(digest)
-        if key is None and self.refresh():  # Minted a moment ago, perhaps: whoever got a key may use it at once.
+        if (
+            key is None and self.refresh()
+        ):  # Minted a moment ago, perhaps: whoever got a key may use it at once.
             key = self._keys.get(digest)
         if key is None or not key.usable_at(now_us):
             return None

@@ -59,7 +59,7 @@ class Kind(Enum):
     BROKEN = Row(500, "internal_server_error", "internal_error", retry=True)
 
     # Two rows may say the same; without this, Enum would make the later one an alias of the earlier.
-    def __new__(cls, *row: object) -> Kind:
+    def __new__(cls, *row: object) -> Kind:  # noqa: PYI034 -- an Enum makes its own members
         """Give each member an identity of its own, whatever its row says."""
         member = object.__new__(cls)
         member._value_ = len(cls.__members__)

@@ -91,7 +91,7 @@ class SqliteDatabase:
         return connection
 
     def _use_log(self) -> None:
-        """Write ahead. The mode is the file's, and for the lock that changing it takes SQLite does not wait by itself."""
+        """Write ahead. The mode is the file's; for the lock that changing it takes SQLite does not wait by itself."""
         for left in reversed(range(BUSY_WAIT_MS // POLL_MS)):
             try:
                 if self._patient.execute("PRAGMA journal_mode").fetchone()[0] != "wal":

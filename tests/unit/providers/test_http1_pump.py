@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -15,6 +16,11 @@ from tests.support.faulty import serve_faulty
 from tests.support.loops import on_both_loops
 
 STREAM = Outgoing("/chat/completions", b'{"model":"m","messages":[]}', stream=True)
+
+
+def _keep(pieces: list[bytes], piece: bytes) -> bool:
+    pieces.append(piece)
+    return True
 
 
 @on_both_loops
@@ -60,11 +66,14 @@ async def test_a_cut_and_a_silence_are_told_after_the_pieces_that_came() -> None
     async with serve_faulty() as upstream:
         upstream.script(cut(stream(), 3), stall(stream(), 3))
         client = HttpUpstream()
-        for kind, limits in ((Kind.PROVIDER_CUT, TimeLimits()), (Kind.PROVIDER_TIMEOUT, TimeLimits(idle_s=0.1))):
+        for kind, limits in (
+            (Kind.PROVIDER_CUT, TimeLimits()),
+            (Kind.PROVIDER_TIMEOUT, TimeLimits(idle_s=0.1)),
+        ):
             pieces: list[bytes] = []
             reply = await client.send(upstream.endpoint(limits), replace(STREAM))
             with pytest.raises(Fault) as caught:
-                await reply.pump(lambda piece, pieces=pieces: pieces.append(piece) or True)  # type: ignore[misc]  # append gives None
+                await reply.pump(partial(_keep, pieces))
             assert caught.value.kind is kind
             assert pieces
         await client.close()

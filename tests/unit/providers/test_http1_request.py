@@ -128,7 +128,8 @@ def test_a_base_url_is_split(url: str, origin: Origin, path: str, authority: str
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://h.test", "h.test/v1", "https://", "https://u:p@h.test", "https://h.test/?a=1", "https://h.test/#x", "https://h..test",
+    ["ftp://h.test", "h.test/v1", "https://", "https://u:p@h.test", "https://h.test/?a=1", "https://h.test/#x",
+     "https://h..test",
      "https://h.test:99999", "https://h.test:port", "https://h\u00e9.test"],
 )  # fmt: skip
 def test_a_base_url_that_leads_nowhere_safe_is_refused(url: str) -> None:
@@ -192,7 +193,8 @@ async def test_only_our_own_headers_arrive_and_each_once() -> None:
             await (await client.send(upstream.endpoint(headers=(("x-org", "o"),)), ASK)).read_whole(1 << 20)
         for request in upstream.requests:
             assert list(request.headers) == [
-                "host", "user-agent", "accept", "accept-encoding", "authorization", "x-org", "content-type", "content-length",
+                "host", "user-agent", "accept", "accept-encoding", "authorization", "x-org", "content-type",
+                "content-length",
             ]  # fmt: skip
             assert request.headers["authorization"] == "Bearer sk-upstream-secret"
         await client.close()

@@ -53,7 +53,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_complete", "_drained", "_dry", "_expires", "_heard", "_idle_s", "_keep_alive", "_loop", "_owner",
-        "_parser", "_patience_s", "_paused", "_raw", "_reply", "_served", "_timer", "_timer_at", "_transport", "_until_close",
+        "_parser", "_patience_s", "_paused", "_raw", "_reply", "_served", "_timer", "_timer_at", "_transport",
+        "_until_close",
         "_uploading", "_write_blocked",
     )  # fmt: skip
 

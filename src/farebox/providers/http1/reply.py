@@ -137,9 +137,9 @@ class Reply:
                 return True
             if not sink(data):
                 return False
-            if self.inflater is None and not self.whole and self.fault is None:
-                if await self._sink_into(sink):
-                    return False
+            more = self.inflater is None and not self.whole and self.fault is None
+            if more and await self._sink_into(sink):
+                return False
 
     async def _sink_into(self, sink: Callable[[bytes], bool]) -> bool:
         """Sleep while the connection feeds the sink; whether the sink has had enough."""
