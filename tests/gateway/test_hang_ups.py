@@ -187,3 +187,18 @@ async def test_a_slow_reader_pauses_the_provider(tmp_path: Path) -> None:
         assert caller.received.count(word.encode()) == 8_000
         assert caller.done
         shop.assert_settled()
+
+
+async def test_where_hanging_up_does_not_stop_the_bill_the_stream_is_read_out_for_its_usage(
+    tmp_path: Path,
+) -> None:
+    async with open_shop(tmp_path, "cancel_stops_billing = false") as shop:
+        shop.first.script(slow(stream(WORDS, usage=(11, 77)), 0.01))
+        caller = await shop.call(stream=True)
+        await caller.until(b"w3")
+        caller.hang_up()
+        row = await shop.row()
+        assert not shop.first.requests[0].closed_early
+        assert (row["estimated"], row["input_tokens"], row["output_tokens"]) == (False, 11, 77)
+        assert row["charge"] == charge_of(11, 77)
+        shop.assert_settled(row["charge"])

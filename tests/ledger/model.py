@@ -1,8 +1,8 @@
 """The ledger as it should be, in memory and one operation at a time: small enough to be checked by reading.
 
 A batch is worth its operations in this order: settlements within their holds, dearer settlements, holds, the rest;
-each kind first come first served. If one of them needs a closer look (`Alone`), the batch never was, and its
-operations follow each other as they came.
+each kind first come first served. If one of them needs a closer look (`Alone`), or two are on the same call, the batch
+never was, and its operations follow each other as they came.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Model:
         self.due: dict[str, int] = {}  # What each settlement was first submitted with.
 
     def apply(self, operations: Sequence[Op]) -> list[Result | Unknown]:
-        if len(operations) > 1:
+        calls = {op.row.id if isinstance(op, SettleOp) else op.id for op in operations}
+        if len(operations) > 1 and len(calls) == len(operations):  # Else each keeps its turn.
             ghost = copy.deepcopy(self)
             try:
                 results = ghost.apply_together(operations)
@@ -61,8 +62,17 @@ class Model:
         return [self.apply_one(op, alone=True) for op in operations]
 
     def apply_together(self, operations: Sequence[Op]) -> list[Result | Unknown]:
+        if len({_call_of(op) for op in operations}) < len(operations):
+            raise Alone
         order = sorted(range(len(operations)), key=lambda at: self._rank(operations[at]))
-        results = {at: self.apply_one(operations[at], alone=False) for at in order}
+        # The only settlement of a batch is looked at closely where it stands.
+        single = sum(isinstance(op, SettleOp) for op in operations) == 1
+        results = {
+            at: self.apply_one(operations[at], alone=single and isinstance(operations[at], SettleOp))
+            for at in order
+        }
+        if Unknown() in results.values():
+            raise Alone
         return [results[at] for at in range(len(operations))]
 
     def apply_one(self, op: Op, *, alone: bool) -> Result | Unknown:
@@ -146,3 +156,7 @@ class Model:
         self.wallets[account].spent += charge
         self.calls[id_] = Done(charge, due - charge, swept=False)
         return Settled(charge, due - charge)
+
+
+def _call_of(op: Op) -> str:
+    return op.row.id if isinstance(op, SettleOp) else op.id

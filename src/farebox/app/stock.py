@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from farebox.config.origin import ConfigError
 from farebox.config.settings import Model, Settings
 from farebox.config.settings import Provider as ProviderSettings
 from farebox.core.clock import SystemClock
@@ -82,6 +83,17 @@ def take_stock(settings: Settings, found: Found, environment: Mapping[str, str])
     configured = [_listing(model) for model in settings.models]
     listings = [*configured, *_engine_listings(found.engines, settings.wallet.currency)]
     catalogue = build_catalogue(_with_fx(load_release(), settings), listings, set(providers), sandbox=sandbox)
+    if (
+        providers
+        and not catalogue.listings
+        and "USD" not in {settings.wallet.currency, *settings.wallet.fx_nano}
+    ):
+        currency = settings.wallet.currency
+        raise ConfigError(
+            f"no model can be sold: the catalogue's costs are in USD, so say what one USD is worth in {currency},"
+            ' such as fx = { USD = "88.00" }',
+            path="wallet.fx",
+        )
     return Stock(catalogue, providers, tuple(upstreams), sandbox)
 
 

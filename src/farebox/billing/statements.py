@@ -32,7 +32,7 @@ def entries(database: Database, account_id: int) -> Iterator[Entry]:
     rows = database.rows(
         "SELECT t.id, t.kind, t.credit, t.amount, t.currency, t.reason, t.created,"
         " COALESCE(r.input_tokens, 0), COALESCE(r.output_tokens, 0)"
-        " FROM transfers t LEFT JOIN requests r ON t.kind = 'charge' AND r.id = t.id"
+        " FROM transfers t LEFT JOIN requests r ON t.kind = 'charge' AND r.id = t.id AND r.account_id = t.account_id"
         " WHERE t.account_id = ? ORDER BY t.seq",
         account_id,
     )

@@ -19,6 +19,9 @@ from farebox.gateway.route import routes_for
 from farebox.gateway.send import send
 from farebox.gateway.settle import Ending, Settlement
 
+READ_OUT_S = (
+    30.0  # How long a stream without a listener may go on, where stopping it would not stop its bill.
+)
 CALLER_GONE = 499  # nginx's word for a caller who hung up; it stands in the books, never on the wire.
 _STREAM = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -42,18 +45,13 @@ async def serve(call: Call, house: House, caller: Caller) -> Settlement:
         caller.on_gone(None)
         task.uncancel()
         await run.settle_rest(Ending(CALLER_GONE, "caller_gone", partial=True))
-        if (
-            not caller.gone
-        ):  # Not the caller but the gateway has to go: its patience at the end of a drain is over.
-            _tell(
-                run,
-                call,
-                caller,
-                Fault(Kind.DRAINING, "This server is restarting. Try again.", retry_after_s=1),
-            )
+        if not caller.gone:  # The gateway has to go: its patience at the end of a drain is over.
+            restarting = Fault(Kind.DRAINING, "This server is restarting. Try again.", retry_after_s=1)
+            _tell(run, call, caller, restarting)
     except Fault as fault:
         caller.on_gone(None)
-        await run.settle_rest(Ending(fault.status, fault.code, partial=True))
+        status, error = (CALLER_GONE, "caller_gone") if caller.gone else (fault.status, fault.code)
+        await run.settle_rest(Ending(status, error, partial=True))
         _tell(run, call, caller, fault)
     finally:
         run.close()
@@ -69,6 +67,14 @@ def _tell(run: _Run, call: Call, caller: Caller, fault: Fault) -> None:
     if not run.head_sent:
         raise fault
     write_stream_fault(call, caller, fault)
+
+
+def _read_out(caller: Caller, exchange: Exchange) -> None:
+    """This provider bills a stream to its end, whoever listens: read on for its usage, for a while."""
+    if caller.gone:
+        asyncio.get_running_loop().call_later(READ_OUT_S, exchange.incoming.cancel)
+    else:
+        caller.task.cancel()
 
 
 class _Run:
@@ -103,6 +109,8 @@ class _Run:
         if self._head is None:
             await deliver_reply(exchange, caller, settlement, headers)
         else:
+            if not exchange.route.provider.cancel_stops_billing:
+                caller.on_gone(lambda: _read_out(caller, exchange))
             await StreamDelivery(call, exchange, self._head, settlement, house).run(caller)
 
     async def settle_rest(self, ending: Ending, *, free: bool = False) -> None:

@@ -145,6 +145,10 @@ _OWNER_DIED = "owner_died"  # What stands in the row of a call whose hold was sw
 
 def apply_batch(work: Transaction, operations: Sequence[Op]) -> list[Result]:
     """Apply operations; one result each, in order. HoldGoneError or HoldStandsError if one must be looked at alone."""
+    # Below, kinds of operations take turns; two on the same call must keep their own order.
+    calls = {op.row.id if isinstance(op, SettleOp) else op.id for op in operations}
+    if len(calls) < len(operations):
+        raise HoldStandsError
     results: list[Result | None] = [None] * len(operations)
     settles = [(at, op) for at, op in enumerate(operations) if isinstance(op, SettleOp)]
     holds = [(at, op) for at, op in enumerate(operations) if isinstance(op, HoldOp)]
@@ -175,7 +179,7 @@ def _hold(work: Transaction, ops: list[HoldOp]) -> list[Held | Refused]:
         if op.account_id in fits or _take(work, op.account_id, op.amount_nano):
             rows.append((op.id, op.account_id, op.key_id, op.owner, op.model, op.amount_nano, op.created_us))
             results.append(Held())
-        elif any(row[0] == op.id for row in rows) or work.one("SELECT 1 FROM holds WHERE id = ?", op.id):
+        elif work.one("SELECT 1 FROM holds WHERE id = ?", op.id):
             # A repeat: there is not enough to hold it twice, but nobody asks for that.
             results.append(Held())
         else:
@@ -228,8 +232,7 @@ def _settle(work: Transaction, ops: list[SettleOp]) -> list[Settled]:
             sums[1] += row.hold
         else:
             beyond.append(row)
-    for account, (charge, hold) in within.items():
-        work.run(_SETTLE, charge, charge, hold, account)
+    work.run_many(_SETTLE, [(charge, charge, hold, account) for account, (charge, hold) in within.items()])
     for row in beyond:
         _settle_beyond(work, row)
     _record(work, ops)
@@ -276,12 +279,16 @@ def _settle_alone(work: Transaction, op: SettleOp) -> Settled:
     if found is not None:
         row.hold = int(found[0] or 0)
     else:
-        known = work.one("SELECT error, charge, leakage FROM requests WHERE id = ?", row.id)
+        known = work.one(
+            "SELECT error, charge, leakage FROM requests WHERE account_id = ? AND id = ?",
+            row.account_id,
+            row.id,
+        )
         if known is None:
             raise HoldGoneError(row.id)
         if known[0] != _OWNER_DIED or not row.charge + row.leakage:
             return Settled(int(known[1] or 0), int(known[2] or 0))
-        work.run("DELETE FROM requests WHERE id = ?", row.id)
+        work.run("DELETE FROM requests WHERE account_id = ? AND id = ?", row.account_id, row.id)
         row.hold = 0
     _settle_beyond(work, row)
     _record(work, [op])

@@ -33,9 +33,11 @@ RULES: dict[str, str] = {
         SELECT h.id, h.account_id, h.amount FROM holds h LEFT JOIN wallets w ON w.account_id = h.account_id
         WHERE w.account_id IS NULL""",
     "a call is held or settled, never both": """
-        SELECT h.id, r.state, h.amount FROM holds h JOIN requests r ON r.id = h.id""",
+        SELECT h.id, r.state, h.amount FROM holds h JOIN requests r
+        ON r.id = h.id AND r.account_id = h.account_id""",
     "every charge is one request's": """
-        SELECT t.id, t.amount, r.charge FROM transfers t LEFT JOIN requests r ON r.id = t.id
+        SELECT t.id, t.amount, r.charge FROM transfers t LEFT JOIN requests r
+        ON r.id = t.id AND r.account_id = t.account_id
         WHERE t.kind = 'charge' AND (r.id IS NULL OR r.charge <> t.amount OR r.account_id <> t.account_id)""",
     "no request is charged twice": """
         SELECT id, COUNT(*), 1 FROM transfers WHERE kind = 'charge' GROUP BY id HAVING COUNT(*) > 1""",

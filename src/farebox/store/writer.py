@@ -30,6 +30,7 @@ BATCH_MAX = 256  # Bounds how long one flush may keep the loop.
 # After so many operations the queue waits a moment for `upkeep`. A write-ahead log starts over only when it was copied
 # whole with no write in between, so under steady load it would grow without end.
 UPKEEP_OPERATIONS = 4_000
+TURNS_MAX = 8  # Of the loop, while operations keep coming.
 QUEUE_MAX = 10_000  # Beyond it the store is as good as gone: refuse rather than grow.
 PATIENCE_S = 2.0  # The longest that the end of an answer may be withheld.
 
@@ -77,9 +78,7 @@ class GroupCommit(Generic[Op, Result]):
         self._queue.append((operation, future))
         if not self._flushing:
             self._flushing = True
-            # One more turn of the loop: what the sockets had ready meanwhile shares the commit, and an idle loop turns
-            # at once.
-            loop.call_soon(loop.call_soon, self._flush)
+            loop.call_soon(self._gather, 0, 0)
         return future
 
     async def drain(self) -> None:
@@ -91,6 +90,18 @@ class GroupCommit(Generic[Op, Result]):
         """Stop the helper thread. Call `drain` first."""
         if self._thread is not None:
             self._thread.shutdown(wait=True)
+
+    def _gather(self, turns: int, before: int) -> None:
+        """Flush as soon as a turn of the loop brings nothing new: what the sockets have ready shares the commit.
+
+        An idle loop turns at once, so nobody lingers; a busy one commits half as often for it.
+        """
+        queued = len(self._queue)
+        if queued > before and turns < TURNS_MAX:
+            assert self._loop is not None
+            self._loop.call_soon(self._gather, turns + 1, queued)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         batch = self._queue[:BATCH_MAX]

@@ -67,6 +67,8 @@ class _Groq(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
+    id: msgspec.Raw = _ABSENT
+    model: msgspec.Raw = _ABSENT
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
@@ -78,6 +80,7 @@ _GROWING = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments)": ?"
 _decoder = msgspec.json.Decoder(_Chunk)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
+_PLAIN_NAMES = (b'"id":', b'"model":', b'"usage":')
 
 
 class _Form(NamedTuple):
@@ -132,6 +135,7 @@ class ChatTap:
         self._names = names
         self._names_written = {"id": msgspec.json.encode(names.id), "model": msgspec.json.encode(names.model)}
         self._form = _NO_FORM
+        self._written = b"", b"", b""  # The id, model and usage of a plain reply.
         self._seen = b""  # The event decoded last, and its layout.
         self._layout: Layout | None = None
 
@@ -232,10 +236,11 @@ class ChatTap:
     def whole(self, body: bytes) -> bool:
         """Take in a plain reply; False if it is none, or an error in the clothes of one."""
         try:
+            body.decode()  # What the decoder passes over, it does not look at.
             chunk = _decoder.decode(body)
-            self._seen, self._layout = body, lay_out(body, 0, len(body))
         except UNREADABLE:
             return False
+        self._written = bytes(chunk.id), bytes(chunk.model), bytes(chunk.usage)
         choices = chunk.choices
         if not choices or _given(chunk.error) or any(_failed(choice) for choice in choices):
             return False
@@ -248,11 +253,26 @@ class ChatTap:
 
     def splice_whole(self, body: bytes, cost: Cost) -> bytes:
         """The plain reply as the caller gets it."""
-        layout = self._layout
-        if layout is None or body is not self._seen:
-            layout = lay_out(body, 0, len(body))
-        news = self._names_written | {"usage": self._shown(layout.value("usage"), cost)}
-        return layout.replaced(news).strip()
+        news = self._names_written | {"usage": self._shown(self._written[-1], cost)}
+        spliced = self._spliced_plainly(body, tuple(news.values()))
+        if spliced is None:
+            spliced = lay_out(body, 0, len(body)).replaced(news)
+        return spliced.strip()
+
+    def _spliced_plainly(self, body: bytes, news: tuple[bytes, ...]) -> bytes | None:
+        """The same for the plainest reply: each name stands in it once, so there it is the member; None for others.
+
+        In JSON text a quote inside a string is escaped, so a bare `"id":` is a member of some object, and if there is
+        but one, it is the one that was decoded.
+        """
+        if any(body.count(name) != 1 for name in _PLAIN_NAMES):
+            return None
+        for name, old, new in zip(_PLAIN_NAMES, self._written, news, strict=True):
+            at = body.find(name) + len(name)
+            if not old or not body.startswith(old, at):
+                return None
+            body = b"%b%b%b" % (body[:at], new, body[at + len(old) :])
+        return body
 
     def usage_event(self, usage: Usage, cost: Cost) -> bytes:
         """A usage event of our own, for a caller who asked where the provider sent none; else empty."""

@@ -67,9 +67,10 @@ CREATE TABLE transfers (
 CREATE UNIQUE INDEX transfers_id ON transfers (id) WHERE kind <> 'charge';
 CREATE INDEX transfers_account ON transfers (account_id);
 
--- One row a call that held money, written with its settlement.
+-- One row a call that held money, written with its settlement. Whoever asks for one names its account, so that one
+-- tree serves every question.
 CREATE TABLE requests (
-  id TEXT PRIMARY KEY,
+  id TEXT NOT NULL,
   account_id INTEGER NOT NULL,
   key_id INTEGER NOT NULL,
   profile TEXT NOT NULL,
@@ -97,9 +98,9 @@ CREATE TABLE requests (
   attempts TEXT NOT NULL,
   first_byte_us INTEGER,
   latency_us INTEGER NOT NULL,
-  created INTEGER NOT NULL
+  created INTEGER NOT NULL,
+  PRIMARY KEY (account_id, id)
 ) WITHOUT ROWID;
-CREATE INDEX requests_account ON requests (account_id, id);
 
 -- Prices and costs as they were at a call; immutable, named by their content.
 CREATE TABLE versions (
