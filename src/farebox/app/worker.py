@@ -42,6 +42,7 @@ CHECK_BOOKS_S = 3600.0
 BODY_MB = 1 << 20
 BACKLOG = 2048
 POLL_S = 0.02
+STORE_WAIT_S = 15.0  # For the last settlements, should the database be away just now.
 ABORT_S = 5.0  # For aborted calls to settle.
 
 
@@ -127,7 +128,13 @@ class Worker:
         await self._finish_calls(now)
         self._acceptor.close()
         await self._duties.stop()
-        await self.house.wallets.drain()
+        try:
+            async with asyncio.timeout(STORE_WAIT_S):
+                await self.house.wallets.drain()
+        except TimeoutError:
+            log.exception(
+                "the ledger took no writes for %s s; the holds left behind are voided later", STORE_WAIT_S
+            )
         self.server.close()
         for upstream in self.stock.upstreams:
             await upstream.close()

@@ -121,7 +121,7 @@ class HoldGoneError(Exception):
 
 
 class HoldStandsError(Exception):
-    """A hold of a batch is there already: a repeat, which must be looked at alone."""
+    """A hold of a batch is there already, or the batch has two operations on one call: each must be looked at alone."""
 
 
 _COLUMNS = ", ".join(RequestRow.__struct_fields__)
