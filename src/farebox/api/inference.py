@@ -87,6 +87,8 @@ def check_body(request: Request) -> None:
         raise Fault(Kind.TOO_LARGE, "The request body is larger than this server accepts. Send less at once.")
     if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Fault(Kind.WRONG_MEDIA, "Compressed request bodies are not accepted. Send the JSON as it is.")
+    if request.headers.get(b"content-type") == b"application/json":  # What nearly every client sends.
+        return
     kind, *parameters = request.headers.get(b"content-type", b"").lower().split(b";")
     if not _JSON_KIND.fullmatch(kind.strip()):
         raise Fault(Kind.WRONG_MEDIA, "The request body must be JSON: send content-type: application/json.")

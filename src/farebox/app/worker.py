@@ -94,7 +94,7 @@ class Worker:
             ids=office.ids,
             directory=Directory(office.database),
             plans=plans_of(settings),
-            windows=Windows(office.windows_file),
+            windows=Windows(office.windows_file, shared=settings.server.workers > 1),
             catalogue=stock.catalogue,
             prices=prices,
             routes=RouteBook(stock.providers, prices),

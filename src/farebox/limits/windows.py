@@ -31,9 +31,10 @@ class Window(NamedTuple):
 
 
 class Windows:
-    """Counters in a file, one slot a key."""
+    """Counters in a file, one slot a key. `shared`: other processes count in it at the same time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, shared: bool = True) -> None:
+        self._shared = shared
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._map = self._mapped(_GROWTH_BYTES)
 
@@ -55,7 +56,8 @@ class Windows:
         at = key_id * _SLOT.size + (_HALF.size if image else 0)
         if at + _HALF.size > len(self._map):
             self._map = self._mapped(at + _GROWTH_BYTES)
-        if calls:
+        locked = calls and self._shared
+        if locked:
             fcntl.lockf(self._file, fcntl.LOCK_EX, _HALF.size, at)
         try:
             seen, count = _HALF.unpack_from(self._map, at)
@@ -66,7 +68,7 @@ class Windows:
             if calls:
                 _HALF.pack_into(self._map, at, minute, count)
         finally:
-            if calls:
+            if locked:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, _HALF.size, at)
         return Window(limit, max(0, limit - count), (minute + 1) * WINDOW_S, count <= limit)
 

@@ -12,13 +12,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from farebox.store.database import Record, StoreBusyError, StoreUnavailableError, Transaction, Value
 
 BUSY_WAIT_MS = 5_000  # How long a patient writer waits for another process before it reports the store gone.
 POLL_MS = 10
+# A commit writes every page it touches: with half of SQLite's usual page it writes half as much, and a commit for one
+# call costs 12 % less; a page of 1,024 costs more again, for rows no longer fit.
+PAGE_BYTES = 2048
 _SYNCHRONOUS = {"process": "NORMAL", "power-loss": "FULL"}
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 # What says that the store is gone, by SQLite's primary codes; anything else is the statement's own fault.
@@ -83,6 +87,7 @@ class SqliteDatabase:
                 cached_statements=256,
                 timeout=busy_ms / 1000,
             )
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # Of a new file; an old one keeps its own.
             connection.execute(f"PRAGMA synchronous={self._synchronous}")
             connection.execute("PRAGMA wal_autocheckpoint=0")
             connection.execute("PRAGMA foreign_keys=ON")
@@ -109,28 +114,26 @@ class SqliteDatabase:
     def transaction(self) -> Iterator[Transaction]:
         """A write transaction that waits its turn."""
         try:
-            with self._turn, _begun(self._patient, "BEGIN IMMEDIATE") as work:
+            with self._turn, _Begun(self._patient, "BEGIN IMMEDIATE") as work:
                 yield work
         except StoreBusyError as error:
             raise StoreUnavailableError("the database stayed locked by another process") from error
 
-    @contextmanager
-    def transaction_now(self) -> Iterator[Transaction]:
+    def transaction_now(self) -> AbstractContextManager[Transaction]:
         """A write transaction at once, or StoreBusyError."""
-        with _begun(self._now, "BEGIN IMMEDIATE") as work:
-            yield work
+        return _Begun(self._now, "BEGIN IMMEDIATE")
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A consistent view of what is committed; on a connection of its own for any thread but the first."""
         if threading.get_ident() == self._home:
-            with _begun(self._reader, "BEGIN") as view:
+            with _Begun(self._reader, "BEGIN") as view:
                 yield view
             return
         connection = self._connect(BUSY_WAIT_MS)
         connection.execute("PRAGMA query_only=ON")
         try:
-            with _begun(connection, "BEGIN") as view:
+            with _Begun(connection, "BEGIN") as view:
                 yield view
         finally:
             connection.close()
@@ -139,7 +142,7 @@ class SqliteDatabase:
         """Rows one by one, on a connection of their own, so that a long export holds nothing up."""
         connection = self._connect(BUSY_WAIT_MS)
         try:
-            with _begun(connection, "BEGIN"):
+            with _Begun(connection, "BEGIN"):
                 yield from connection.execute(sql, values)
         finally:
             connection.close()
@@ -166,22 +169,42 @@ class SqliteDatabase:
             connection.close()
 
 
-@contextmanager
-def _begun(connection: sqlite3.Connection, begin: str) -> Iterator[Transaction]:
-    """Run a block between BEGIN and COMMIT, and undo it whole if anything in it raises."""
-    try:
-        connection.execute(begin)
-        yield _Transaction(connection)
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        _roll_back(connection)
-        known = _translated(error)
-        if known is None:
+class _Begun:
+    """Runs a block between BEGIN and COMMIT, and undoes it whole if anything in it raises.
+
+    A class, not a generator: it is on the path of every commit.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, begin: str) -> None:
+        self._connection = connection
+        self._begin = begin
+
+    def __enter__(self) -> Transaction:
+        try:
+            self._connection.execute(self._begin)
+        except sqlite3.Error as error:
+            self._undo(error)
             raise
-        raise known from error
-    except BaseException:
-        _roll_back(connection)
-        raise
+        return _Transaction(self._connection)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._undo(error)
+            return
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as failed:
+            self._undo(failed)
+            raise
+
+    def _undo(self, error: BaseException) -> None:
+        """Roll back, and raise the port's word for an error of SQLite's; what has none is raised as it is."""
+        _roll_back(self._connection)
+        known = _translated(error) if isinstance(error, sqlite3.Error) else None
+        if known is not None:
+            raise known from error
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -138,20 +138,20 @@ def read_head(body: bytes) -> Head:
             code="invalid_json",
         ) from error
     check_nesting(body)
-    _check_messages(wire.messages)
+    has_system = _check_messages(wire.messages)
     _check_money_and_state(wire, body)
     options = wire.stream_options
-    limits = [limit for limit in (wire.max_completion_tokens, wire.max_tokens) if limit is not None]
     return Head(
         model=wire.model,
         stream=wire.stream is True,
-        output_limit=max(limits, default=None),  # A provider may know only one of the two.
+        # A provider may know only one of the two.
+        output_limit=max(wire.max_completion_tokens or 0, wire.max_tokens or 0) or None,
         choices=wire.n or 1,
         wants_usage=not wire.stream or (options is not None and options.include_usage is True),
-        has_system=any(message.role in ("system", "developer") for message in wire.messages),
+        has_system=has_system,
         session=wire.session_id or wire.prompt_cache_key,
         fallback_models=tuple(wire.models or ()),
-        dropped=tuple(name for name in DROPPED if getattr(wire, name) is not None),
+        dropped=DROPPED if wire.character_id is not None else (),
     )
 
 
@@ -172,8 +172,11 @@ def write_relayed(body: bytes, model: str, head: Head, *, ask_usage: bool = True
     return msgspec.json.encode(members)
 
 
-def _check_messages(messages: list[_Message]) -> None:
+def _check_messages(messages: list[_Message]) -> bool:
+    """Whether a system or developer message is among them."""
+    has_system = False
     for at, message in enumerate(messages):
+        has_system = has_system or message.role in ("system", "developer")
         if message.content is None and message.role != "assistant":
             raise Fault(
                 Kind.BAD_REQUEST,
@@ -188,6 +191,7 @@ def _check_messages(messages: list[_Message]) -> None:
             )
         if message.audio is not None:
             raise _refused(f"messages[{at}].audio", _STATE)
+    return has_system
 
 
 def _check_money_and_state(wire: _Body, body: bytes) -> None:

@@ -265,14 +265,14 @@ class ChatTap:
         In JSON text a quote inside a string is escaped, so a bare `"id":` is a member of some object, and if there is
         but one, it is the one that was decoded.
         """
-        if any(body.count(name) != 1 for name in _PLAIN_NAMES):
-            return None
+        places = []
         for name, old, new in zip(_PLAIN_NAMES, self._written, news, strict=True):
             at = body.find(name) + len(name)
-            if not old or not body.startswith(old, at):
+            if at < len(name) or body.find(name, at) >= 0 or not old or not body.startswith(old, at):
                 return None
-            body = b"%b%b%b" % (body[:at], new, body[at + len(old) :])
-        return body
+            places.append((at, at + len(old), new))
+        (start1, end1, new1), (start2, end2, new2), (start3, end3, new3) = sorted(places)
+        return b"".join((body[:start1], new1, body[end1:start2], new2, body[end2:start3], new3, body[end3:]))
 
     def usage_event(self, usage: Usage, cost: Cost) -> bytes:
         """A usage event of our own, for a caller who asked where the provider sent none; else empty."""
