@@ -120,7 +120,7 @@ class _Body(msgspec.Struct):
 
 _body_decoder = msgspec.json.Decoder(_Body)
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_true, _false = msgspec.Raw(b"true"), msgspec.Raw(b"false")
+_false = msgspec.Raw(b"false")
 _usage_on = msgspec.Raw(b'{"include_usage":true}')
 
 
