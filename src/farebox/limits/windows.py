@@ -1,9 +1,9 @@
 """The windows of a minute: how many calls each key has made, shared exactly by every worker of one machine.
 
 The counters stand in a file that each worker maps into its memory: four numbers a key (the minute and the count, for
-chat and for images), guarded by a lock on just those bytes. Taking one costs two system calls and no database; a
-worker that dies loses nothing, and a restart forgets nothing. Windows are fixed and begin on the UTC minute, as the
-Console platform documents; refused and failed calls count.
+chat and for images), with several workers guarded by a lock on just those bytes. Taking one costs two system calls at
+most, and no database; a worker that dies loses nothing, and a restart forgets nothing. Windows are fixed and begin on
+the UTC minute, as the Console platform documents; refused and failed calls count.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Group commit: operations of many calls, one transaction.
 
-An operation is queued and its future given back. The flush runs when the loop has handled what was ready, so everything
-that arrived meanwhile shares one commit, and an idle gateway commits at once: no linger. It runs on the loop itself
-while the database is free (a commit takes tens of microseconds without a sync to disk); if another process holds the
-lock, that batch is committed by a helper thread that waits, and later operations queue behind it, in order. Callers
-wait for that PATIENCE_S; then they are told that the store is unavailable, though the thread's batch may still be kept.
+An operation is queued and its future given back. The flush runs as soon as a turn of the loop brings nothing new, so
+everything that arrives together shares one commit, and an idle gateway commits at once: no linger. It runs on the
+loop itself while the database is free (a commit takes tens of microseconds without a sync to disk); if another
+process holds the lock, that batch is committed by a helper thread that waits, and later operations queue behind it,
+in order. Callers wait for that PATIENCE_S; then they are told that the store is unavailable, though the thread's
+batch may still be kept.
 
-A batch that raises is replayed one by one, so that a poisoned operation fails alone. An operation whose caller has left
-is applied all the same, and `abandoned` is told what became of it.
+A batch that raises is replayed one by one, so that a poisoned operation fails alone. An operation whose caller has
+left is applied all the same, and `abandoned` is told what became of it.
 """
 
 from __future__ import annotations
