@@ -16,6 +16,7 @@ from farebox.api.metrics import Metrics
 from farebox.api.observe import Line
 from farebox.api.setup import Setup
 from farebox.app.surfaces import surfaces
+from farebox.billing.receipts import Receipts
 from farebox.cli.main import app
 from farebox.config.environment import section_keys, variable_for
 from farebox.config.settings import Plan, Provider, Server, Store, Wallet
@@ -56,7 +57,7 @@ def every_surface() -> set[tuple[str, str]]:
     house = cast("House", None)
     rows = surfaces(
         house,
-        AccountSurfaces(house, cast("object", None)),  # type: ignore[arg-type]  # as above
+        AccountSurfaces(house, cast("Receipts", None)),
         Health({}),
         cast("Metrics", _Named()),
         cast("Setup", _Named()),

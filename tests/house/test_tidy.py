@@ -159,7 +159,9 @@ def test_a_planted_address_is_named(path: str, text: str, told: str) -> None:
 
 def test_ordinary_addresses_may_stand() -> None:
     assert (
-        tidy.places("README.md", f"https:{SLASH}{SLASH}a.example/work/x and ./work/a and /var/lib/farebox")
+        tidy.places(
+            "README.md", f"https:{SLASH}{SLASH}a.example{SLASH}work/x and ./work/a and /var/lib/farebox"
+        )
         == []
     )
 

@@ -139,7 +139,9 @@ async def test_what_came_before_a_cut_is_read_before_the_fault() -> None:
         reply = await client.send(upstream.endpoint(), STREAM)
         await upstream.requests[0].closed_within(1.0)
         await asyncio.sleep(0.05)  # The cut is known now, and still the pieces come first.
-        assert await reply.read() == b"".join(stream().body[:3])  # type: ignore[arg-type]  # a stream's body is bytes
+        came = [piece for piece in stream().body[:3] if isinstance(piece, bytes)]
+        assert len(came) == len(stream().body[:3])
+        assert await reply.read() == b"".join(came)
         for _ in range(2):
             with pytest.raises(Fault):
                 await reply.read()
