@@ -82,6 +82,20 @@ max_output = 16384
 cost = {{ currency = "USD", input = "0.15", output = "0.60", cache_read = "0.075", cache_write = "0.15" }}
 routes = [ {{ provider = "openai", model = "gpt-4o-mini", order = 1, weight = 1 }} ]
 
+[[providers]]
+name = "anthropic"
+dialect = "anthropic"
+base_url = "http://127.0.0.1:{stub}"
+api_key = "sk-stub"
+
+[[models]]
+id = "anthropic/claude-stub"
+kind = "chat"
+context_window = 200000
+max_output = 16384
+cost = {{ currency = "USD", input = "3", output = "15", cache_read = "0.3", cache_write = "3.75" }}
+routes = [ {{ provider = "anthropic", model = "claude-stub", order = 1, weight = 1 }} ]
+
 [[plans]]
 name = "enterprise"
 chat_rpm = 100000000
@@ -102,6 +116,7 @@ class Target(msgspec.Struct, frozen=True):
     pids: tuple[int, ...] = ()
     ready_s: float = 0.0  # From spawn to the first answer that says ready.
     idle_kib: int = 0  # Resident before its first call.
+    model: str = "gpt-4o-mini"
 
     @property
     def origin(self) -> str:

@@ -20,9 +20,21 @@ import msgspec
 from bench.load import Report
 from bench.meter import read_cpu, read_memory_kib
 from bench.parts import HERE, Broken, Target, fetch, find_nginx, started_farebox, started_nginx, started_stub
-from bench.table import Bar, Books, Measured, Rows, bars, print_bars, print_books, print_rest, print_scenario
+from bench.table import (
+    TRANSLATED,
+    Bar,
+    Books,
+    Measured,
+    Rows,
+    bars,
+    print_bars,
+    print_books,
+    print_rest,
+    print_scenario,
+)
 
-MODEL = "gpt-4o-mini"
+TRANSLATED_MODEL = "claude-stub"
+TRANSLATED_SCENARIOS = ("plain", "stream", "burst")
 TRAILING_S = 0.25  # What follows an answer (usage records, logs, a checkpoint) belongs to the request.
 RUN_S_MAX = 60.0
 IDLE_STREAMS = 200
@@ -130,7 +142,7 @@ def _load_command(target: Target, options: Sequence[str]) -> list[str]:
         "--key",
         target.key,
         "--model",
-        MODEL,
+        target.model,
         *options,
     ]
 
@@ -162,6 +174,8 @@ def _visit(rig: Rig, targets: Sequence[Target], scenarios: Sequence[Scenario], r
     for number in range(rounds):
         for scenario in scenarios:
             for target in targets if number % 2 == 0 else reversed(targets):
+                if target.name == TRANSLATED and scenario.name not in TRANSLATED_SCENARIOS:
+                    continue
                 measured = rig.measure(target, scenario)
                 rows.setdefault((scenario.name, target.name), []).append(measured)
                 if measured.report.failed:
@@ -209,16 +223,20 @@ def measure(given: argparse.Namespace, parts: ExitStack) -> int:
 
     rig = Rig(stub)
     stream_kib = {target.name: rig.weigh_streams(target) for target in targets}
+    weighed = list(targets)
+    if farebox is not None:
+        # The same process; its provider speaks another dialect than the caller.
+        targets.append(msgspec.structs.replace(farebox, name=TRANSLATED, model=TRANSLATED_MODEL))
     scenarios = [SCENARIOS[name].scaled(given.scale) for name in given.scenarios.split(",")]
     rows = _visit(rig, targets, scenarios, given.rounds)
 
     for scenario in scenarios:
         print_scenario(scenario.name, str(scenario), [target.name for target in targets], rows)
-    print_rest(targets, stream_kib)
+    print_rest(weighed, stream_kib)
     right = all(not measured.report.failed for runs in rows.values() for measured in runs)
     results: list[Bar] = []
     if farebox is not None:
-        books = read_books(farebox, rig.calls[farebox.name])
+        books = read_books(farebox, rig.calls[farebox.name] + rig.calls.get(TRANSLATED, 0))
         print_books(books)
         right = right and books.are_right
         results = bars(rows, farebox, stream_kib[farebox.name])

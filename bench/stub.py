@@ -1,9 +1,12 @@
-"""An upstream that speaks OpenAI chat completions and costs as little as Python allows: every reply is bytes at start.
+"""An upstream that speaks OpenAI chat completions and Anthropic messages, and costs as little as Python allows.
+
+Every reply is bytes at start.
 
     python stub.py --port 9100
 
 POST …/chat/completions   a JSON reply of about 1 KiB with usage; or, where the body says `"stream": true`, a role
                           event, 100 content events, each a write of its own, the finish, usage (if asked for), `[DONE]`
+POST …/messages           the same in Anthropic's words, for a gateway that has to translate
 GET  /v1/models           one model
 GET  /_stub               counters as JSON; `?delay_ms=5` sets the gap between two content events from then on
 """
@@ -84,6 +87,54 @@ ENDING = FINISH + END
 ENDING_WITH_USAGE = FINISH + _event(b"", USAGE) + END
 
 
+class Stream(msgspec.Struct, frozen=True):
+    """A streamed answer: how it begins, each of its content events, and how it ends."""
+
+    opening: bytes
+    content: bytes
+    ending: bytes
+
+
+CHAT = Stream(OPENING, CONTENT, ENDING)
+CHAT_WITH_USAGE = Stream(OPENING, CONTENT, ENDING_WITH_USAGE)
+
+
+def _named(name: bytes, data: bytes) -> bytes:
+    event = b'event: %b\ndata: {"type":"%b"%b}\n\n' % (name, name, b"," + data if data else b"")
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def _message(content: bytes, stop: bytes, output: int) -> bytes:
+    return (
+        b'"id":"msg_stub0123456789","type":"message","role":"assistant","model":"claude-stub","content":[%b],'
+        b'"stop_reason":%b,"stop_sequence":null,"usage":{"input_tokens":25,"cache_creation_input_tokens":0,'
+        b'"cache_read_input_tokens":0,"output_tokens":%d}'
+    ) % (content, stop, output)
+
+
+MESSAGES = Stream(
+    STREAM_HEAD
+    + _named(b"message_start", b'"message":{%b}' % _message(b"", b"null", 1))
+    + _named(b"content_block_start", b'"index":0,"content_block":{"type":"text","text":""}'),
+    _named(b"content_block_delta", b'"index":0,"delta":{"type":"text_delta","text":" token"}'),
+    _named(b"content_block_stop", b'"index":0')
+    + _named(
+        b"message_delta",
+        b'"delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":100}',
+    )
+    + _named(b"message_stop", b"")
+    + b"0\r\n\r\n",
+)
+MESSAGE = _reply(
+    b"{%b}"
+    % _message(
+        b'{"type":"text","text":"%b"}' % (b"Every fare is metered, and the meter is exact. " * 20)[:700],
+        b'"end_turn"',
+        100,
+    )
+)
+
+
 class Counters(msgspec.Struct):
     """What the stub has done since it started."""
 
@@ -105,7 +156,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._body: list[bytes] = []
         self._left = 0  # Content events that the current stream still has to say.
-        self._ending = b""
+        self._stream: Stream | None = None
         self._paused = False  # The gateway reads too slowly.
         self._stalled = False  # An event was due meanwhile.
         self._write: Callable[[bytes], None]
@@ -117,9 +168,9 @@ class Connection(asyncio.Protocol):
         self._counters.connections += 1
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        if self._ending:
+        if self._stream is not None:
             self._counters.streams_cut += 1
-        self._ending = b""
+        self._stream = None
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -148,9 +199,15 @@ class Connection(asyncio.Protocol):
         if self._url.endswith(b"/chat/completions"):
             self._counters.requests += 1
             if STREAMS.search(body):
-                self._start_stream(ENDING_WITH_USAGE if WANTS_USAGE.search(body) else ENDING)
+                self._start_stream(CHAT_WITH_USAGE if WANTS_USAGE.search(body) else CHAT)
             else:
                 self._write(PLAIN)
+        elif self._url.endswith(b"/messages"):
+            self._counters.requests += 1
+            if STREAMS.search(body):
+                self._start_stream(MESSAGES)
+            else:
+                self._write(MESSAGE)
         elif self._url.endswith(b"/models"):
             self._write(MODELS)
         elif self._url.startswith(b"/_stub"):
@@ -164,27 +221,28 @@ class Connection(asyncio.Protocol):
             self._counters.delay_ms = float(text)
         return msgspec.json.encode(self._counters)
 
-    def _start_stream(self, ending: bytes) -> None:
+    def _start_stream(self, stream: Stream) -> None:
         self._counters.streams += 1
-        self._ending = ending
+        self._stream = stream
         self._left = CONTENT_EVENTS
-        self._write(OPENING)
+        self._write(stream.opening)
         self._loop.call_soon(
             self._say
         )  # Never in the same write: an event arrives alone, as from a real model.
 
     def _say(self) -> None:
-        if not self._ending:
+        stream = self._stream
+        if stream is None:
             return
         if self._paused:
             self._stalled = True
             return
         if not self._left:
-            ending, self._ending = self._ending, b""
-            self._write(ending)
+            self._stream = None
+            self._write(stream.ending)
             return
         self._left -= 1
-        self._write(CONTENT)
+        self._write(stream.content)
         if delay_ms := self._counters.delay_ms:
             self._loop.call_later(delay_ms / 1000, self._say)
         else:

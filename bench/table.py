@@ -16,6 +16,9 @@ ADDED_MS_MAX = 0.5
 READY_S_MAX = 1.0
 IDLE_MIB_MAX = 60.0
 STREAM_KIB_MAX = 30.0
+TRANSLATED = "translated"  # Farebox once more, before a provider of another dialect than the caller's.
+TRANSLATED_EVENT_US_MAX = 3.0
+TRANSLATED_REQUEST_US_MAX = 60.0
 COLUMNS = (
     "CPU µs/req",
     "(min-max)",
@@ -107,10 +110,34 @@ def bars(rows: Rows, farebox: Target, stream_kib: float) -> list[Bar]:
         Bar("CPU of a plain request, x nginx", PLAIN_RATIO_MAX, ratio(rows, "plain", farebox.name)),
         Bar("CPU of a 100-event stream, x nginx", STREAM_RATIO_MAX, ratio(rows, "stream", farebox.name)),
         Bar("added median at one connection, ms", ADDED_MS_MAX, added_ms),
+        Bar(
+            "added by translation to a request, µs",
+            TRANSLATED_REQUEST_US_MAX,
+            _added(rows, "plain", _request_us),
+        ),
+        Bar(
+            "added by translation to an event, µs", TRANSLATED_EVENT_US_MAX, _added(rows, "burst", _event_us)
+        ),
         Bar("ready after, s", READY_S_MAX, farebox.ready_s),
         Bar("resident when idle, MiB", IDLE_MIB_MAX, farebox.idle_kib / 1024),
         Bar("an idle stream, KiB", STREAM_KIB_MAX, stream_kib),
     ]
+
+
+def _added(rows: Rows, scenario: str, figure: Callable[[Measured], float]) -> float | None:
+    """What translation adds to the relay of the same round, by the median over the rounds."""
+    relayed, translated = rows.get((scenario, "farebox")), rows.get((scenario, TRANSLATED))
+    if not relayed or not translated:
+        return None
+    return statistics.median(figure(run) - figure(one) for run, one in zip(translated, relayed, strict=True))
+
+
+def _request_us(run: Measured) -> float:
+    return run.cpu_us
+
+
+def _event_us(run: Measured) -> float:
+    return run.event_us
 
 
 def print_scenario(name: str, what: str, targets: Sequence[str], rows: Rows) -> None:
@@ -118,7 +145,9 @@ def print_scenario(name: str, what: str, targets: Sequence[str], rows: Rows) -> 
     print(f"\n{name}: {what}")
     print(f"{'':16}" + "".join(f"{title:>{width}}" for title, width in zip(COLUMNS, WIDTHS, strict=True)))
     for target in targets:
-        runs = rows[name, target]
+        runs = rows.get((name, target))
+        if not runs:
+            continue
         cpu = sorted(run.cpu_us for run in runs)
         times = ratio(rows, name, target)
         cells = (

@@ -1,10 +1,16 @@
-"""What a whole run says at its end: how many recordings of provider traffic it went over."""
+"""What holds for every test: how examples are drawn, and what a whole run says of recordings at its end."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
+from hypothesis import settings
+
+# What lands is judged on the same examples each time; `make fuzz` draws new ones. No deadline on a busy machine.
+settings.register_profile("same", deadline=None, derandomize=True, database=None)
+settings.register_profile("fuzz", deadline=None, max_examples=1_000, print_blob=True)
+settings.load_profile("same")
 
 _RECORDED = re.compile(r"\[[^\]]*recorded:([^\]]+)\]")
 

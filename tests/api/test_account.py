@@ -39,6 +39,14 @@ def units(nano: int) -> Decimal:
     return Decimal(nano).scaleb(-9)
 
 
+async def test_a_client_that_says_hello_learns_whether_its_key_is_good(shared: Gateway) -> None:
+    caller = Caller(shared, "greeter")
+    assert (await caller.get("/api/hello")).json() == {"message": "hello"}
+    greeted = await shared.client.head("/api/hello", headers={"x-api-key": caller.key})
+    assert (greeted.status_code, greeted.content) == (200, b"")
+    assert (await shared.client.head("/api/hello")).status_code == 401
+
+
 async def test_credits_are_told_to_the_last_nano_unit(shared: Gateway) -> None:
     caller = Caller(shared, "exact", credit="41.250000001")
     assert b'"balance":41.250000001,' in (await caller.get("/v1/credits")).content

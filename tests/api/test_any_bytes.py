@@ -13,7 +13,8 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farebox.dialects.openai_chat.head import OWN, REFUSED, _Body
+from farebox.dialects.openai_chat.head import REFUSED, _Body
+from farebox.dialects.own import OWN
 from tests.api.wire import CALL, HEALTH, PATIENCE_S, Line, line_to, post
 from tests.support.gateway import Gateway, running
 

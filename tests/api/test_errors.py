@@ -129,7 +129,7 @@ async def test_a_client_is_told_whether_and_when_to_try_again(gateway: Gateway) 
 async def test_a_bad_key_is_refused_in_one_constant_sentence(
     gateway: Gateway, headers: dict[str, str], code: str
 ) -> None:
-    for base, path in (("/v1", "/chat/completions"), ("/api/v1", "/models"), ("/v1", "/credits")):
+    for base, path in (("/v1", "/chat/completions"), ("/api/v1", "/key"), ("/v1", "/credits")):
         method = "POST" if path.startswith("/chat") else "GET"
         answer = checked(await gateway.client.request(method, base + path, headers=headers))
         error = error_of(answer, 401)
@@ -227,7 +227,7 @@ async def test_a_wrong_method_is_told_the_right_ones(gateway: Gateway) -> None:
     for path, methods in (
         ("/v1/chat/completions", "POST"),
         ("/api/v1/models", "GET, HEAD"),
-        (f"/v1/models/{MODEL}", "GET, HEAD"),
+        (f"/v1/models/{MODEL}", "GET, HEAD, POST"),  # Google's verbs are posted there.
         ("/setup", "GET, HEAD, POST"),
     ):
         answer = checked(await gateway.client.delete(path))

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from farebox.core.usage import Usage
 from farebox.dialects.conversation import Part, Reason, Reply, Text, Thought, ToolCall
+from tests.dialects.anthropic_forms import normal_messages, sayable_in_messages, told_by_messages
+from tests.dialects.gemini_forms import normal_gemini, sayable_in_gemini, told_by_gemini
+from tests.dialects.responses_forms import normal_responses, sayable_in_responses, told_by_responses
 
 Json = Any
 
@@ -186,10 +189,30 @@ def sayable_in_chat(draw: st.DrawFn) -> Reply:
 
 # --- The tables -------------------------------------------------------------------------------------------------
 
-NORMAL_FORMS: dict[str, Callable[[Json], Json]] = {"openai_chat": normal_chat}
-TOLD: dict[str, Callable[[bytes | None, bytes | None], Told]] = {"openai_chat": told_by_chat}
-SAYABLE: dict[str, st.SearchStrategy[Reply]] = {"openai_chat": sayable_in_chat()}
+NORMAL_FORMS: dict[str, Callable[[Json], Json]] = {
+    "openai_chat": normal_chat,
+    "openai_responses": normal_responses,
+    "anthropic": normal_messages,
+    "gemini": normal_gemini,
+}
+TOLD: dict[str, Callable[[bytes | None, bytes | None], Told]] = {
+    "openai_chat": told_by_chat,
+    "openai_responses": lambda plain, stream: Told(*told_by_responses(plain, stream)),
+    "anthropic": lambda plain, stream: Told(*told_by_messages(plain, stream)),
+    "gemini": lambda plain, stream: Told(*told_by_gemini(plain, stream)),
+}
+SAYABLE: dict[str, st.SearchStrategy[Reply]] = {
+    "openai_chat": sayable_in_chat(),
+    "openai_responses": sayable_in_responses(),
+    "anthropic": sayable_in_messages(),
+    "gemini": sayable_in_gemini(),
+}
 # What a reader does to a fixture that is no whole answer: named, not skipped.
 NOT_WHOLE: dict[str, frozenset[str]] = {
     "openai_chat": frozenset({"error_in_stream", "error_after_finish", "several_choices"}),
+    "openai_responses": frozenset({"failed", "cancelled"}),
+    "anthropic": frozenset({"error_in_stream", "error_after_finish"}),
+    "gemini": frozenset({"error_in_stream", "error_in_array", "malformed_call", "several_candidates"}),
 }
+# Dialects whose bodies do not name the model: the path of a call does.
+MODEL_IN_PATH = frozenset({"gemini"})

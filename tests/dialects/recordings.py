@@ -19,6 +19,9 @@ FIXTURES = Path(__file__).parent / "fixtures"
 # Dialect → how the paths of its calls end.
 PATHS: dict[str, tuple[str, ...]] = {
     "openai_chat": ("chat/completions",),
+    "openai_responses": ("/responses",),
+    "anthropic": ("v1/messages",),
+    "gemini": (":generateContent", ":streamGenerateContent"),
 }
 
 
@@ -92,6 +95,8 @@ def _read_file(path: Path) -> Exchange | None:
         return None
     answered = file.status == 200
     events = "".join(file.response_chunks or ()).encode()
+    if file.stream == "json-array":  # Google's other form of a stream.
+        events = (file.response_body or "").encode()
     request = bytes(file.request_body)
     return Exchange(
         dialect=dialect,
@@ -99,7 +104,7 @@ def _read_file(path: Path) -> Exchange | None:
         recorded=True,
         request=request if request.startswith(b"{") else None,
         plain=file.response_body.encode() if answered and file.response_body and not file.stream else None,
-        stream=events if answered and events and file.stream == "sse" else None,
+        stream=events if answered and events and file.stream in ("sse", "json-array") else None,
     )
 
 

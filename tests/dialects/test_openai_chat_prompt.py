@@ -29,7 +29,8 @@ from farebox.dialects.conversation import (
     Turn,
     abroad,
 )
-from farebox.dialects.openai_chat.prompt import fit_prompt, read_prompt, write_prompt
+from farebox.dialects.openai_chat.fit import fit_prompt
+from farebox.dialects.openai_chat.prompt import read_prompt, write_prompt
 
 HELLO = {"role": "user", "content": "Hello"}
 
@@ -39,7 +40,7 @@ def read(*messages: Any, **members: Any) -> Prompt:
 
 
 def written(prompt: Prompt) -> Any:
-    return msgspec.json.decode(write_prompt(prompt, "m"))
+    return msgspec.json.decode(write_prompt(fit_prompt(prompt), "m"))
 
 
 def parts_of(*content: Any) -> tuple[Part, ...]:
@@ -342,11 +343,76 @@ def test_a_turn_of_nothing_but_a_foreign_thought_is_no_message() -> None:
     assert fit_prompt(prompt).dropped == ("thinking",)
 
 
+def test_an_empty_text_from_elsewhere_is_left_out() -> None:
+    call = ToolCall("c1", "look", "{}")
+    turns = (
+        Turn("user", (Text(""), Text("Hi"))),
+        Turn("assistant", (Text("See."), Text(""), call)),
+        Turn("user", (ToolResult("c1", (Text(""),)),)),
+        Turn("assistant", (Text(""),)),
+    )
+    assert [message["content"] for message in written(fit_prompt(foreign(*turns)))["messages"]] == [
+        "Hi",
+        "See.",
+        "",
+    ]
+
+
+def test_a_conversation_of_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(Fault) as caught:
+        fit_prompt(foreign(Turn("user", (Text(""),))))
+    assert (caught.value.kind, caught.value.param) == (Kind.BAD_REQUEST, "messages")
+
+
 def test_fitting_twice_changes_nothing_more() -> None:
-    prompt = fit_prompt(foreign(Turn("user", (ToolResult("1", (), failed=True),)), extra=(("odd", b"1"),)))
+    called = Turn("assistant", (ToolCall("1", "f", "{}"),))
+    answered = Turn("user", (ToolResult("1", (), failed=True),))
+    prompt = fit_prompt(foreign(called, answered, extra=(("odd", b"1"),)))
     assert prompt.dropped == ("odd", "is_error")
     assert fit_prompt(prompt) == prompt
-    assert written(prompt)["messages"] == [{"role": "tool", "tool_call_id": "1", "content": ""}]
+    assert written(prompt)["messages"][1:] == [{"role": "tool", "tool_call_id": "1", "content": ""}]
+
+
+CALLED = Turn("assistant", (ToolCall("1", "f", "{}"), ToolCall("2", "g", "{}")))
+FIRST, SECOND = ToolResult("1", (Text("a"),)), ToolResult("2", (Text("b"),))
+
+
+@pytest.mark.parametrize(
+    ("turns", "call_id"),
+    [
+        ((Turn("user", (FIRST,)),), "1"),
+        ((CALLED,), "1"),
+        ((CALLED, Turn("user", (FIRST,))), "2"),
+        ((CALLED, Turn("user", (FIRST, Text("and?"))), Turn("user", (SECOND,))), "2"),
+        ((CALLED, Turn("user", (Text("never mind"),))), "1"),
+        ((CALLED, Turn("user", (FIRST, SECOND, FIRST))), "1"),
+        ((CALLED, Turn("user", (FIRST, ToolResult("3", ())))), "3"),
+    ],
+)
+def test_calls_and_answers_that_do_not_match_are_refused_by_name(
+    turns: tuple[Turn, ...], call_id: str
+) -> None:
+    with pytest.raises(Fault) as caught:
+        fit_prompt(foreign(*turns))
+    assert (caught.value.kind, caught.value.param) == (Kind.BAD_REQUEST, call_id)
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        (CALLED, Turn("user", (FIRST, SECOND, Text("and?")))),
+        (CALLED, Turn("user", (SECOND,)), Turn("user", (FIRST,)), Turn("assistant", (Text("so"),))),
+        (
+            CALLED,
+            Turn("system", (Text("hurry"),)),
+            Turn("user", (FIRST, SECOND)),
+            CALLED,
+            Turn("user", (FIRST, SECOND)),
+        ),
+    ],
+)
+def test_calls_that_are_answered_at_once_pass(turns: tuple[Turn, ...]) -> None:
+    assert len(fit_prompt(foreign(*turns)).turns) == len(turns)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +426,7 @@ def test_fitting_twice_changes_nothing_more() -> None:
 )
 def test_what_chat_completions_cannot_say_is_refused_by_name(part: Part) -> None:
     with pytest.raises(Fault) as caught:
-        write_prompt(foreign(Turn("user", (part,))), "m")
+        fit_prompt(foreign(Turn("user", (part,))))
     assert caught.value.param == "url"
 
 

@@ -27,6 +27,7 @@ from farebox.dialects.conversation import (
 )
 from farebox.dialects.dialect import Cost, Head, Names
 from farebox.dialects.openai_chat.reply import ChatWriter
+from farebox.dialects.seal import seal_id
 
 NAMES = Names(id="chatcmpl-01", model="gpt-4o", created_s=1_700_000_000)
 OPEN = '"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o"'
@@ -98,7 +99,12 @@ def test_calls_are_numbered_and_their_arguments_stream() -> None:
         Finished("tool_calls"),
     ]
     first = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
-    second = {"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": ""}}
+    second = {
+        "index": 1,
+        "id": seal_id("b", "seal"),
+        "type": "function",
+        "function": {"name": "g", "arguments": ""},
+    }
     signed = {"extra_content": {"google": {"thought_signature": "seal"}}}
     assert deltas(events) == [
         {"role": "assistant", "content": None, "tool_calls": [first]},

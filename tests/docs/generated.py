@@ -6,6 +6,7 @@ part on a page is not what would be written.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import textwrap
@@ -24,17 +25,23 @@ from farebox.app import worker
 from farebox.billing import wallet
 from farebox.cli.main import app
 from farebox.config.settings import Server as ServerSettings
+from farebox.dialects import DIALECTS, schema_table
+from farebox.dialects.effort import BUDGETS
 from farebox.dialects.nesting import DEPTH_MAX
-from farebox.dialects.openai_chat.head import OWN, REFUSED
+from farebox.dialects.openai_chat.head import REFUSED
+from farebox.dialects.own import OWN
 from farebox.dialects.sse import EVENT_BYTES_MAX
+from farebox.features.stored_responses import feature
 from farebox.gateway import send
 from farebox.gateway.profiles import PROFILES, CodeStyle
 from farebox.ledger.check import RULES
 from farebox.providers.http1.pool import PoolLimits
+from farebox.providers.quirks import QUIRKS
 from farebox.providers.rows import load_providers
 from farebox.providers.sandbox.tricks import TRICKS
 from farebox.store import writer
 from tests.docs.pages import ROOT, pages
+from tests.grid import cells
 
 _PART = re.compile(r"(<!-- begin: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _WIDTH = 120
@@ -63,6 +70,23 @@ def cli() -> str:
 def refused() -> str:
     """The members of a chat request that are refused by name."""
     return table("member, why", ((f"`{name}`", reason) for name, reason in REFUSED.items()))
+
+
+def passing() -> str:
+    """What never passes as it came, by dialect."""
+    tables = [
+        f"`{name}`\n\n"
+        + table("what, verdict, why", ((_code(rule.name), rule.verdict, rule.why) for rule in dialect.rules))
+        for name, dialect in DIALECTS.items()
+    ]
+    return "\n".join(tables)
+
+
+def efforts() -> str:
+    """Words for effort, and their budgets."""
+    return table(
+        "effort, budget of thinking in tokens", ((f"`{word}`", most) for word, most in BUDGETS.items())
+    )
 
 
 def own() -> str:
@@ -134,6 +158,68 @@ def engines() -> str:
     )
 
 
+def rows() -> str:
+    """What this release knows of each provider beside its address and key."""
+    return table(
+        "name, dialect, key goes into, hanging up ends its bill, keeps what is marked, quirks",
+        (
+            (
+                f"`{row.name}`",
+                f"`{row.dialect}`",
+                f"`{row.auth_header or DIALECTS[row.dialect].auth_header}`" if row.key_variable else "none",
+                "yes" if row.cancel_stops_billing else "no",
+                "yes" if row.takes_marks else "no",
+                "; ".join(
+                    f"`{quirk.name}`" + ("" if quirk.models == ("*",) else f" for {_listed(quirk.models)}")
+                    for quirk in row.quirks
+                )
+                or "none",
+            )
+            for row in load_providers()
+        ),
+    )
+
+
+def quirks() -> str:
+    """Every quirk in its own words."""
+    told = [(name, quirk, inspect.getdoc(quirk.change) or "") for name, quirk in QUIRKS.items()]
+    return table(
+        "quirk, for whom, what, source",
+        (
+            (
+                f"`{name}`",
+                "callers of other dialects" if quirk.abroad else "everybody",
+                " ".join(text.partition("Source:")[0].split()),
+                " ".join(text.partition("Source:")[2].split()),
+            )
+            for name, quirk, text in told
+        ),
+    )
+
+
+def schemas() -> str:
+    """What becomes of each keyword of JSON Schema."""
+    return table(
+        f"keyword, {', '.join(schema_table.TARGETS)}, how",
+        (
+            (f"`{row.name}`", *row.verdicts, row.how or "as it is, or in words")
+            for row in schema_table.KEYWORDS.values()
+        ),
+    )
+
+
+def formats() -> str:
+    """The formats each target knows."""
+    return table(
+        "target, type, formats that are kept",
+        (
+            (target, kind, _listed(sorted(known)))
+            for target, kinds in schema_table.FORMATS.items()
+            for kind, known in kinds.items()
+        ),
+    )
+
+
 def metrics() -> str:
     """Every metric, with its own words."""
     server = Server(cast("Answering", None), body_limit=1)
@@ -178,6 +264,13 @@ def limits() -> str:
         ("operations that wait for a commit", f"{writer.QUEUE_MAX:,}", "503"),
         ("an answer's end waits for its commit", _seconds(wallet.SETTLE_WAIT_S), "503"),
         ("file of the access log", _size(LOG_BYTES_MAX), "put aside as `.1`"),
+        ("items of a conversation by `previous_response_id`", f"{feature.ITEMS_MAX:,}", "400"),
+        (
+            "input and reply of a stored response",
+            f"{_size(feature.KEPT_BYTES_MAX)}, or `body_limit_mb` if that is less",
+            "not stored",
+        ),
+        ("an answer's end waits to be stored", _seconds(feature.KEEP_WAIT_S), "it leaves"),
     ]
     return table("what, at most, beyond it", rows)
 
@@ -193,14 +286,44 @@ def duties() -> str:
             ("copy the database's log into its file", _seconds(worker.CHECKPOINT_S)),
             ("note when keys were last used", _seconds(worker.NOTE_USE_S)),
             ("check the books", _seconds(worker.CHECK_BOOKS_S)),
+            ("forget stored responses past their days", _seconds(worker.FORGET_S)),
         ),
     )
+
+
+def grid() -> str:
+    """Every caller with every provider: what passes plain and streamed, and why the rest cannot."""
+    told = table(", ".join(("caller", "provider", *cells.COLUMNS)), cells.rows())
+    reasons = (
+        textwrap.fill(f"{number}. {why}", _WIDTH, subsequent_indent="   ") for number, why in cells.notes()
+    )
+    return f"{cells.summary()}\n\n{told}\n{chr(10).join(reasons)}\n"
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        *(cli, refused, own, profiles, tricks, plans, providers, engines, metrics, rules, limits, duties),
+        *(
+            cli,
+            refused,
+            own,
+            passing,
+            efforts,
+            profiles,
+            tricks,
+            plans,
+            providers,
+            engines,
+            rows,
+            quirks,
+            schemas,
+            formats,
+            metrics,
+            rules,
+            limits,
+            duties,
+            grid,
+        ),
     )
 }
 
@@ -217,6 +340,11 @@ def parts_of(text: str) -> list[str]:
 
 def _exposed(metric: Metric) -> str:
     return f"{metric.name}_total" if metric.type == "counter" else metric.name
+
+
+def _code(name: str) -> str:
+    """A bare name as code; a description of several stays as it is."""
+    return f"`{name}`" if re.fullmatch(r"\S+", name) and "`" not in name else name
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -22,7 +22,9 @@ from farebox.config.environment import section_keys, variable_for
 from farebox.config.settings import Plan, Provider, Server, Store, Wallet
 from farebox.core.errors import Kind
 from farebox.core.usage import TOKEN_CLASSES
-from farebox.dialects.openai_chat.head import DROPPED, REFUSED
+from farebox.dialects.openai_chat.head import REFUSED
+from farebox.dialects.own import UNSERVED
+from farebox.features.stored_responses.feature import StoredResponses
 from farebox.gateway.house import House
 from farebox.gateway.profiles import BASES, PROFILES
 from farebox.ledger.rules import TransferKind
@@ -61,6 +63,7 @@ def every_surface() -> set[tuple[str, str]]:
         Health({}),
         cast("Metrics", _Named()),
         cast("Setup", _Named()),
+        stored=cast("StoredResponses", None),
         max_in_flight=1,
     )
     found = set()
@@ -85,7 +88,7 @@ def test_every_surface_has_its_section_and_every_section_its_surface() -> None:
     sections = {
         (match[1], match[2])
         for heading in headings(page("docs/api.md"))
-        if (match := re.fullmatch(r"`(GET|POST) (\S+)`", heading))
+        if (match := re.fullmatch(r"`(GET|POST|DELETE) (\S+)`", heading))
     }
     assert sections == every_surface()
 
@@ -161,7 +164,7 @@ def test_every_argument_and_option_says_what_it_is() -> None:
 
 def test_refused_members_tricks_and_dropped_members_are_told() -> None:
     api, operating = page("docs/api.md"), page("docs/operating.md")
-    assert not [name for name in (*REFUSED, *DROPPED) if f"`{name}`" not in api]
+    assert not [name for name in (*REFUSED, *UNSERVED) if f"`{name}`" not in api]
     assert not [name for name in TRICKS if f"`sandbox:{name}`" not in operating]
 
 
@@ -179,7 +182,7 @@ def test_settings_without_effect_are_told_and_no_others() -> None:
     # Where settings are only handed on, into the structs that might act on them.
     handed_on = ("src/farebox/config/", "src/farebox/app/office.py", "src/farebox/app/stock.py")
     acting = "".join(text for path, text in SOURCES.items() if not path.startswith(handed_on))
-    for name in told - {"quirks", "redis"}:
+    for name in told - {"redis"}:
         assert not re.search(rf"\.{name}\b", acting), f"{name} has an effect now: take it off the list"
     for struct in (Server, Store, Wallet, Provider, Plan):
         for name in set(struct.__struct_fields__) - told:

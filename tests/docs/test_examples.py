@@ -30,9 +30,9 @@ MASKS = (
     (r"https?://127\.0\.0\.1:\d+", HERE),
     (r"sk-(?:[0-9a-f]{64}|…)", "KEY"),
     (r"sk-[0-9a-f]{4}…[0-9a-f]{4}", "HINT"),
-    (r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b", "ULID"),
+    (r"(?<![0-9A-Za-z])[0-7][0-9A-HJKMNP-TV-Z]{25}(?![0-9A-Za-z])", "ULID"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
-    (r"(\"created\": ?)\d{10}", r"\1EPOCH"),
+    (r"(\"created(?:_at)?\": ?)\d{10}", r"\1EPOCH"),
     (r"(\"latency_ms\": ?)\d+", r"\1MS"),
     (r"token=\S+", "TOKEN"),
 )

@@ -69,7 +69,7 @@ def test_a_translated_reply_says_what_the_relayed_one_says(exchange: Exchange) -
     data = exchange.plain or exchange.stream or b""
     head = Head(model="m", stream=streamed, choices=choices_asked(exchange))
     relayed: Reply = (RelayedStream if streamed else RelayedReply)(CHAT, head, NAMES)
-    translated = TranslatedAnswer(CHAT, CHAT, head, NAMES)
+    translated = TranslatedAnswer(CHAT.reader(stream=streamed), CHAT, head, NAMES)
     (theirs, their_usage), (ours, our_usage) = through(relayed, data, 700), through(translated, data, 700)
     if choices_asked(exchange) > 1:
         assert ours is None, "a conversation has one answer; n > 1 is for the relay alone"

@@ -151,6 +151,7 @@ def test_every_rule_has_been_shown_a_sin() -> None:
         ("requirements/serve.txt", f"farebox @ https:{SLASH}{SLASH}mirror.example/f.whl", "hashes alone"),
         ("requirements/serve.txt", f"--index-url http:{SLASH}{SLASH}mirror.example", "hashes alone"),
         ("console/package-lock.json", '{"resolved": "x"}', "without `resolved`"),
+        ("tests/node/package-lock.json", '{"funding": {"url": "x"}}', "donations"),
     ],
 )
 def test_a_planted_address_is_named(path: str, text: str, told: str) -> None:
@@ -160,7 +161,7 @@ def test_a_planted_address_is_named(path: str, text: str, told: str) -> None:
 def test_ordinary_addresses_may_stand() -> None:
     assert (
         tidy.places(
-            "README.md", f"https:{SLASH}{SLASH}a.example{SLASH}work/x and ./work/a and /var/lib/farebox"
+            "README.md", f"https:{SLASH}{SLASH}a.example{SLASH}work/x and .{SLASH}work/a and /var/lib/farebox"
         )
         == []
     )

@@ -313,7 +313,10 @@ LOCKED_PLACES = (
     (r"^.*https?://", "a download address in a lock: lock names, versions and hashes alone"),
     (r"^\s*--(?:extra-)?index-url", "an index in a lock: leave it to the installer's own settings"),
 )
-NPM_PLACES = ((r'"resolved"\s*:', "a download address in a lock: make it without `resolved`"),)
+NPM_PLACES = (
+    (r'"resolved"\s*:', "a download address in a lock: make it without `resolved`"),
+    (r'"url"\s*:', "an address in a lock: npm notes donations, `python -m tests.node.lean` takes them out"),
+)
 
 
 def places(path: str, text: str) -> list[str]:

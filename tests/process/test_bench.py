@@ -149,6 +149,9 @@ def test_ratios_pair_the_runs_of_a_round_and_bars_compare_them() -> None:
         ("plain", "farebox"): [measured(7), measured(70), measured(20)],
         ("one", "direct"): [measured(1, p50_ms=0.1)],
         ("one", "farebox"): [measured(1, p50_ms=0.7)],
+        ("plain", "translated"): [measured(7.004), measured(70.1), measured(20.0)],
+        ("burst", "farebox"): [measured(1)],
+        ("burst", "translated"): [measured(1.0001)],
     }
     assert ratio(rows, "plain", "farebox") == 7
     assert ratio(rows, "stream", "farebox") is None
@@ -157,6 +160,8 @@ def test_ratios_pair_the_runs_of_a_round_and_bars_compare_them() -> None:
         (7, True),  # A plain request.
         (None, True),  # Streams were not measured.
         (pytest.approx(0.6), False),  # Added at one connection.
+        (pytest.approx(40), True),  # Of a request that is translated.
+        (pytest.approx(10), False),  # Of an event.
         (0.5, True),
         (61, False),
         (12, True),

@@ -35,6 +35,11 @@ class AccountSurfaces:
         self._house = house
         self._receipts = receipts
 
+    async def hello(self, visit: Visit) -> None:
+        """`GET /api/hello`: what Claude Code asks first, to see whether its key is good."""
+        self._admit(visit)
+        visit.answer({"message": "hello"})
+
     async def credits(self, visit: Visit) -> None:
         """`GET …/credits`: AICredits' balance and OpenRouter's totals in one object."""
         grant = self._admit(visit)

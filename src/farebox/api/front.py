@@ -8,12 +8,13 @@ from farebox.api.exchange import Exchange
 from farebox.api.http import HttpError, Request
 from farebox.api.observe import Observer
 from farebox.api.router import Router
-from farebox.api.visit import JSON, Surface, Visit, secret_of
+from farebox.api.visit import CHAT, JSON, Surface, Visit, secret_of
 from farebox.core.errors import Fault, Kind
+from farebox.dialects.dialect import Dialect
 from farebox.gateway.admit import authenticate
-from farebox.gateway.faults import error_body, error_headers
+from farebox.gateway.faults import error_headers
 from farebox.gateway.house import House
-from farebox.gateway.profiles import STANDARD
+from farebox.gateway.profiles import STANDARD, CodeStyle, Profile
 from farebox.store.database import StoreUnavailableError
 
 log = logging.getLogger("farebox")
@@ -67,8 +68,9 @@ class Front:
     def refuse(self, error: HttpError, exchange: Exchange) -> None:
         """Answer something that is no HTTP request; the connection closes after it."""
         fault = Fault(Kind.BAD_REQUEST, error.message, status=error.status, code="invalid_http")
-        headers = b"x-request-id: %b\r\n" % self._house.ids.new().encode()
-        exchange.answer(fault.status, headers + JSON, error_body(fault, STANDARD))
+        call_id = self._house.ids.new()
+        headers = b"x-request-id: %b\r\n" % call_id.encode()
+        exchange.answer(fault.status, headers + JSON, _body(fault, call_id, STANDARD, CHAT))
 
     def _find_surface(self, visit: Visit) -> Surface:
         """The surface of a visit. Where there is none, the answer still has the form of its base, and a known key's
@@ -77,6 +79,7 @@ class Front:
         router, request = self._router, visit.request
         try:
             surface, visit.profile, visit.rest = router.find(request)
+            visit.dialect = surface.dialect
         except Fault as fault:
             visit.profile = router.profile_of(request)
             if fault.kind is Kind.WRONG_METHOD:
@@ -97,5 +100,11 @@ def _answer(visit: Visit, fault: Fault) -> None:
         visit.exchange.break_off()
         return
     visit.exchange.answer(
-        fault.status, visit.headers + error_headers(fault) + JSON, error_body(fault, visit.profile)
+        fault.status,
+        visit.headers + error_headers(fault) + JSON,
+        _body(fault, visit.id, visit.profile, visit.dialect),
     )
+
+
+def _body(fault: Fault, call_id: str, profile: Profile, dialect: Dialect) -> bytes:
+    return dialect.error_body(fault, call_id, status_codes=profile.code_style is CodeStyle.STATUS)

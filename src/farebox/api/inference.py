@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+
+from msgspec.structs import replace
 
 from farebox.api.http import Request
 from farebox.api.visit import Visit
 from farebox.core.errors import Fault, Kind
-from farebox.dialects.dialect import Dialect
+from farebox.dialects.dialect import Asked, Dialect
+from farebox.dialects.own import SESSION_MAX
+from farebox.features.stored_responses.feature import StoredResponses
 from farebox.gateway.admit import authenticate, check_grant, check_window
 from farebox.gateway.call import Call
 from farebox.gateway.house import House
 from farebox.gateway.serve import serve
 
+_SESSION = b"x-session-id"  # OpenRouter's name for it, where the body says none.
 _JSON_KIND = re.compile(rb"(?:(?:application|text)/(?:[^/ ]+\+)?json)?")  # Or none at all.
 
 
@@ -25,12 +31,24 @@ class InFlight:
 
 
 class Inference:
-    """Opens calls of one dialect and serves them."""
+    """Opens calls of one dialect and serves them; `read_asked` tells what a request says outside its body.
 
-    def __init__(self, house: House, dialect: Dialect, in_flight: InFlight) -> None:
+    `stored`: what this dialect's callers leave with us.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        dialect: Dialect,
+        in_flight: InFlight,
+        read_asked: Callable[[Visit], Asked],
+        stored: StoredResponses | None = None,
+    ) -> None:
         self._house = house
         self._dialect = dialect
         self._in_flight = in_flight
+        self._read_asked = read_asked
+        self._stored = stored
 
     async def handle(self, visit: Visit) -> None:
         """Admit the caller, check the request, serve the call."""
@@ -38,7 +56,9 @@ class Inference:
         if visit.exchange.draining:
             raise Fault(Kind.DRAINING, "This server is restarting. Try again shortly.", retry_after_s=1)
         grant = visit.grant = authenticate(visit.secret(), house, counts=True)
-        visit.headers += grant.headers
+        window = grant.window
+        own = self._dialect.answer_headers(visit.id, window.limit, window.remaining, window.reset_s)
+        visit.headers += grant.headers + own
         check_grant(grant, profile)
         check_window(grant, house)
         if self._in_flight.count >= self._in_flight.most:
@@ -48,37 +68,45 @@ class Inference:
                 retry_after_s=1,
             )
         check_body(visit.request)
-        call = self._open(visit)
+        stored, body, asked = self._stored, visit.request.body, self._read_asked(visit)
+        if stored is None:
+            call = open_call(visit, self._dialect, body, asked)
+        else:
+            prepared = await stored.prepare(grant.account.id, body)
+            call = stored.follow(open_call(visit, self._dialect, prepared.body, asked), prepared)
         self._in_flight.count += 1
         try:
             visit.row = (await serve(call, house, visit.exchange)).row
         finally:
             self._in_flight.count -= 1
 
-    def _open(self, visit: Visit) -> Call:
-        """Read the head of the body, and keep the bytes."""
-        head = self._dialect.read_head(visit.request.body)
-        if visit.profile.needs_system and not head.has_system:
-            raise Fault(
-                Kind.BAD_REQUEST,
-                "messages must include a system or developer message. Add one, such as"
-                ' {"role": "system", "content": "You are a concise assistant."}.',
-                param="messages",
-                code="missing_system_message",
-            )
-        assert visit.grant is not None
-        return Call(
-            id=visit.id,
-            profile=visit.profile,
-            dialect=self._dialect,
-            body=visit.request.body,
-            head=head,
-            grant=visit.grant,
-            began_us=visit.began_us,
-            began_s=visit.began_s,
-            headers=visit.headers
-            + b"x-generation-id: %b\r\n" % visit.id.encode(),  # OpenRouter's name for it.
+
+def open_call(visit: Visit, dialect: Dialect, body: bytes, asked: Asked) -> Call:
+    """Read the head of a body, and keep the bytes."""
+    head = dialect.read_head(body, asked)
+    if visit.profile.needs_system and not head.has_system:
+        raise Fault(
+            Kind.BAD_REQUEST,
+            "messages must include a system or developer message. Add one, such as"
+            ' {"role": "system", "content": "You are a concise assistant."}.',
+            param="messages",
+            code="missing_system_message",
         )
+    session = visit.request.headers.get(_SESSION)
+    if session is not None and head.session is None:
+        head = replace(head, session=session[:SESSION_MAX].decode("latin-1"))
+    assert visit.grant is not None
+    return Call(
+        id=visit.id,
+        profile=visit.profile,
+        dialect=dialect,
+        body=body,
+        head=head,
+        grant=visit.grant,
+        began_us=visit.began_us,
+        began_s=visit.began_s,
+        headers=visit.headers + b"x-generation-id: %b\r\n" % visit.id.encode(),  # OpenRouter's name for it.
+    )
 
 
 def check_body(request: Request) -> None:

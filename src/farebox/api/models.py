@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 
 from farebox.accounts.plans import Plan
+from farebox.api.model_lists import anthropic_page, anthropic_row, asker, google_page, google_row
 from farebox.api.visit import Visit
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import write_nano
@@ -15,6 +18,12 @@ from farebox.gateway.house import House
 from farebox.gateway.profiles import Profile
 from farebox.providers.listing import Listing
 
+# The shapes of other makers' clients; any other asker gets OpenAI's.
+_PAGES: dict[str, Callable[[Visit, Sequence[Listing]], dict[str, object]]] = {
+    "anthropic": anthropic_page,
+    "gemini": google_page,
+}
+_ROWS: dict[str, Callable[[Listing], dict[str, object]]] = {"anthropic": anthropic_row, "gemini": google_row}
 CREATED = 0  # Release dates are not in the catalogue; the member is there because clients' types ask for it.
 
 
@@ -25,22 +34,28 @@ class Models:
         self._house = house
 
     async def list_models(self, visit: Visit) -> None:
-        """`GET …/models`: what this key may use."""
+        """`GET …/models`: what this key may use, in the shape of whoever asks."""
+        visit.dialect = asker(visit)
         plan = self._admit(visit).plan
-        rows = [
-            self._row(x, visit.profile, plan) for x in self._house.catalogue.listings if plan.allows(x.id)
-        ]
+        listings = [listing for listing in self._house.catalogue.listings if plan.allows(listing.id)]
+        page = _PAGES.get(visit.dialect.name)
+        if page is not None:
+            visit.answer(page(visit, listings))
+            return
+        rows = [self._row(listing, visit.profile, plan) for listing in listings]
         visit.answer({"object": "list", "data": rows})
 
     async def get_model(self, visit: Visit) -> None:
-        """`GET …/models/{id}`."""
+        """`GET …/models/{id}`, in the shape of whoever asks."""
+        visit.dialect = asker(visit)
         plan = self._admit(visit).plan
         listing = self._house.catalogue.find(visit.rest)
         if listing is None or not plan.allows(listing.id):
             raise Fault(
                 Kind.MODEL_NOT_FOUND, f"The model {visit.rest[:200]!r} does not exist.", param="model"
             )
-        visit.answer(self._row(listing, visit.profile, plan))
+        row = _ROWS.get(visit.dialect.name)
+        visit.answer(self._row(listing, visit.profile, plan) if row is None else row(listing))
 
     async def catalogue(self, visit: Visit) -> None:
         """`GET /api/models`: public, in AICredits' form, with what the customer pays."""

@@ -9,11 +9,14 @@ import msgspec
 
 from farebox.api.exchange import Exchange
 from farebox.api.http import Request
+from farebox.dialects import DIALECTS
+from farebox.dialects.dialect import Dialect
 from farebox.gateway.call import Grant
 from farebox.gateway.profiles import Profile
 from farebox.ledger.books import RequestRow
 
 JSON = b"content-type: application/json\r\n"
+CHAT = DIALECTS["openai_chat"]  # Whose errors all surfaces use that have no dialect of their own.
 
 
 class Visit(msgspec.Struct):
@@ -29,6 +32,7 @@ class Visit(msgspec.Struct):
     rest: str = ""  # What stands in the path after the surface's own part: an id.
     grant: Grant | None = None
     row: RequestRow | None = None  # What was settled, for the access log.
+    dialect: Dialect = CHAT  # In whose words an error is told.
 
     def answer(self, body: object, status: int = 200) -> None:
         """Answer with JSON."""
@@ -70,3 +74,4 @@ class Surface(msgspec.Struct, frozen=True):
     path: str
     profile: Profile
     handler: Handler
+    dialect: Dialect = CHAT

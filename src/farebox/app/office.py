@@ -16,6 +16,7 @@ from farebox.config.settings import Known, Settings, database_file
 from farebox.core.clock import SystemClock, Ulids
 from farebox.dialects import DIALECTS
 from farebox.gateway.profiles import PROFILES
+from farebox.providers.quirks import QUIRKS
 from farebox.store.migrate import load_migrations, migrate
 from farebox.store.sqlite import SqliteDatabase
 
@@ -25,6 +26,7 @@ KNOWN = Known(
     dialects=frozenset(DIALECTS),
     profiles=frozenset(PROFILES),
     plans=frozenset(plan.name for plan in BUILT_IN),
+    quirks=frozenset(QUIRKS),
 )
 
 

@@ -14,17 +14,20 @@ from farebox.config.settings import Provider as ProviderSettings
 from farebox.core.clock import SystemClock
 from farebox.core.rates import Rates
 from farebox.dialects import DIALECTS
+from farebox.dialects.dialect import Dialect
 from farebox.gateway.call import Provider
-from farebox.providers.catalogue import SANDBOX, Catalogue, build_catalogue
+from farebox.providers.catalogue import SANDBOX, Catalogue, build_catalogue, with_resellers
 from farebox.providers.discovery import FoundEngine, FoundKey, discover_by_key, discover_local
 from farebox.providers.http1.client import HttpUpstream
 from farebox.providers.http1.proxy import read_proxies
 from farebox.providers.listing import Listing, RouteRow, load_release
+from farebox.providers.quirks import QuirkRow
 from farebox.providers.rows import ProviderRow, load_providers
 from farebox.providers.sandbox.upstream import Sandbox
 from farebox.providers.upstream import Endpoint, TimeLimits, Upstream
 
 Option = TypeVar("Option")
+_VERSION = "/v1"
 SANDBOX_DELAY_S = 0.01  # Between two chunks, so that a stream looks alive.
 
 
@@ -82,7 +85,8 @@ def take_stock(settings: Settings, found: Found, environment: Mapping[str, str])
         providers[SANDBOX] = Provider(Endpoint(SANDBOX, ""), stand_in, DIALECTS["openai_chat"], sandbox=True)
     configured = [_listing(model) for model in settings.models]
     listings = [*configured, *_engine_listings(found.engines, settings.wallet.currency)]
-    catalogue = build_catalogue(_with_fx(load_release(), settings), listings, set(providers), sandbox=sandbox)
+    release = with_resellers(_with_fx(load_release(), settings), rows.values())
+    catalogue = build_catalogue(release, listings, set(providers), sandbox=sandbox)
     if (
         providers
         and not catalogue.listings
@@ -107,6 +111,7 @@ def _with_fx(release: Iterable[Listing], settings: Settings) -> list[Listing]:
 def _configured(provider: ProviderSettings, row: ProviderRow | None, upstream: Upstream) -> Provider:
     """A provider of the configuration file; what it leaves out is as the release's row of that name has it."""
     known = row or ProviderRow(provider.name, provider.base_url)
+    dialect = DIALECTS[provider.dialect]
     limits = TimeLimits(
         connect_s=provider.connect_timeout_s,
         first_byte_s=provider.first_byte_timeout_s,
@@ -116,20 +121,35 @@ def _configured(provider: ProviderSettings, row: ProviderRow | None, upstream: U
     )
     endpoint = Endpoint(
         provider.name,
-        provider.base_url,
+        _base_of(provider.base_url, dialect),
         provider.api_key,
-        auth_header=_either(provider.auth_header, known.auth_header),
+        auth_header=provider.auth_header or known.auth_header or dialect.auth_header,
         headers=tuple(provider.headers.items()),
         limits=limits,
     )
     return Provider(
         endpoint,
         upstream,
-        DIALECTS[provider.dialect],
+        dialect,
         keep_alive_s=provider.keep_alive_s,
         stream_usage=_either(provider.stream_usage, known.stream_usage),
         cancel_stops_billing=_either(provider.cancel_stops_billing, known.cancel_stops_billing),
+        quirks=_quirks(provider, known),
+        takes_marks=_either(provider.cache_marks, known.takes_marks or dialect.takes_marks),
     )
+
+
+def _base_of(base_url: str, dialect: Dialect) -> str:
+    """A base URL that says the version which the dialect's own paths say as well is meant without it."""
+    paths_say_it = dialect.path("", stream=False).startswith(f"{_VERSION}/")
+    return base_url.removesuffix(_VERSION) if paths_say_it else base_url
+
+
+def _quirks(provider: ProviderSettings, known: ProviderRow) -> tuple[QuirkRow, ...]:
+    """As configured, else as its row has them, which speak of the row's own dialect."""
+    if provider.quirks is not None:
+        return tuple(map(QuirkRow, provider.quirks))
+    return known.quirks if known.dialect == provider.dialect else ()
 
 
 def _either(given: Option | None, usual: Option) -> Option:
@@ -137,13 +157,16 @@ def _either(given: Option | None, usual: Option) -> Option:
 
 
 def _provider(row: ProviderRow, upstream: Upstream, api_key: str | None) -> Provider:
-    endpoint = Endpoint(row.name, row.base_url, api_key, auth_header=row.auth_header)
+    dialect = DIALECTS[row.dialect]
+    endpoint = Endpoint(row.name, row.base_url, api_key, auth_header=row.auth_header or dialect.auth_header)
     return Provider(
         endpoint,
         upstream,
-        DIALECTS[row.dialect],
+        dialect,
         stream_usage=row.stream_usage,
         cancel_stops_billing=row.cancel_stops_billing,
+        quirks=row.quirks,
+        takes_marks=row.takes_marks or dialect.takes_marks,
     )
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from farebox.api.account import AccountSurfaces
+from farebox.api.asked import betas_asked, by_verb, model_asked, nothing_asked
+from farebox.api.counting import (
+    ANTHROPIC_COUNTER,
+    GEMINI_COUNTER,
+    Counting,
+    contents_to_count,
+    messages_to_count,
+)
 from farebox.api.health import Health
 from farebox.api.inference import Inference, InFlight
 from farebox.api.metrics import Metrics
 from farebox.api.models import Models
+from farebox.api.responses import Responses
 from farebox.api.setup import Setup
-from farebox.api.visit import Surface
+from farebox.api.visit import Handler, Surface
 from farebox.dialects import DIALECTS
+from farebox.dialects.dialect import Dialect
+from farebox.features.stored_responses.feature import StoredResponses
 from farebox.gateway.house import House
-from farebox.gateway.profiles import BASES, STANDARD
+from farebox.gateway.profiles import BASES, GOOGLE_BASES, STANDARD
 
 
 def surfaces(
@@ -21,14 +32,17 @@ def surfaces(
     metrics: Metrics,
     setup: Setup,
     *,
+    stored: StoredResponses,
     max_in_flight: int,
 ) -> list[Surface]:
     """The whole table; a path that ends in a slash takes an id."""
-    chat = DIALECTS["openai_chat"]
-    inference = Inference(house, chat, InFlight(max_in_flight))
+    in_flight = InFlight(max_in_flight)
     models = Models(house)
+    responses = Responses(house, stored)
+    asking = _asking(house, in_flight, stored)
     table = [
         Surface("GET", "/api/models", STANDARD, models.catalogue),
+        Surface("GET", "/api/hello", STANDARD, account.hello),
         Surface("GET", "/health", STANDARD, health.health),
         Surface("GET", "/health/ready", STANDARD, health.ready),
         Surface("GET", "/metrics", STANDARD, metrics.show),
@@ -37,7 +51,6 @@ def surfaces(
     ]
     for base, profile in BASES.items():
         table += [
-            Surface("POST", f"{base}{chat.path}", profile, inference.handle),
             Surface("GET", f"{base}/models", profile, models.list_models),
             Surface("GET", f"{base}/models/", profile, models.get_model),
             Surface("GET", f"{base}/credits", profile, account.credits),
@@ -45,5 +58,34 @@ def surfaces(
             Surface("GET", f"{base}/generation", profile, account.generation),
             Surface("GET", f"{base}/requests", profile, account.requests),
             Surface("GET", f"{base}/requests/", profile, account.request),
+            Surface("GET", f"{base}/responses/", profile, responses.get),
+            Surface("DELETE", f"{base}/responses/", profile, responses.delete),
+            Surface("POST", f"{base}/responses/", profile, responses.cancel),
         ]
+        table += [
+            Surface("POST", f"{base}{path}", profile, handler, dialect) for path, handler, dialect in asking
+        ]
+    # The AI SDK leaves `models/` out where a model's id has a slash.
+    *_, (_, generate, gemini) = asking
+    table += [Surface("POST", f"{base}/", BASES[base], generate, gemini) for base in sorted(GOOGLE_BASES)]
     return table
+
+
+def _asking(house: House, in_flight: InFlight, stored: StoredResponses) -> list[tuple[str, Handler, Dialect]]:
+    """The surfaces that ask a model, below every base: each dialect where its own clients look for it."""
+    chat, responses, anthropic, gemini = (
+        DIALECTS[name] for name in ("openai_chat", "openai_responses", "anthropic", "gemini")
+    )
+    generate = Inference(house, gemini, in_flight, model_asked).handle
+    count = Counting(house, gemini, GEMINI_COUNTER, model_asked, contents_to_count).handle
+    return [
+        ("/chat/completions", Inference(house, chat, in_flight, nothing_asked).handle, chat),
+        ("/responses", Inference(house, responses, in_flight, nothing_asked, stored).handle, responses),
+        ("/messages", Inference(house, anthropic, in_flight, betas_asked).handle, anthropic),
+        (
+            "/messages/count_tokens",
+            Counting(house, anthropic, ANTHROPIC_COUNTER, betas_asked, messages_to_count).handle,
+            anthropic,
+        ),
+        ("/models/", by_verb(generate, count), gemini),
+    ]

@@ -24,6 +24,7 @@ from farebox.app.stock import Stock
 from farebox.app.surfaces import surfaces
 from farebox.billing.receipts import Receipts
 from farebox.billing.wallet import Wallets
+from farebox.features.stored_responses.feature import StoredResponses
 from farebox.gateway.house import House
 from farebox.gateway.route_book import RouteBook
 from farebox.ledger.books import Op, Result, apply_batch
@@ -39,6 +40,7 @@ FLUSH_S = 0.5
 NOTE_USE_S = 20.0
 CHECKPOINT_S = 2.0
 CHECK_BOOKS_S = 3600.0
+FORGET_S = 10.0
 BODY_MB = 1 << 20
 BACKLOG = 2048
 POLL_S = 0.02
@@ -102,6 +104,12 @@ class Worker:
             top_up_url=top_up_url,
             reset_as_duration=settings.server.rate_limit_reset == "duration",
         )
+        self.stored = StoredResponses(
+            office.database,
+            office.clock,
+            days=settings.store.responses_days,
+            bytes_max=settings.server.body_limit_mb * BODY_MB,
+        )
         self._save_prices()
         self._log = None if settings.server.access_log == "off" else AccessLog(settings.server.access_log)
         self._observer = Observer(self._log)
@@ -131,6 +139,7 @@ class Worker:
         try:
             async with asyncio.timeout(STORE_WAIT_S):
                 await self.house.wallets.drain()
+                await self.stored.drain()
         except TimeoutError:
             log.exception(
                 "the ledger took no writes for %s s; the holds left behind are voided later", STORE_WAIT_S
@@ -139,6 +148,7 @@ class Worker:
         for upstream in self.stock.upstreams:
             await upstream.close()
         self._commit.close()
+        self.stored.close()
         self._note_use()
         retire(self.office.database, self._lock.owner)
         self._lock.release()
@@ -171,7 +181,15 @@ class Worker:
         )
         account = AccountSurfaces(house, receipts)
         setup = Setup(office.database, office.clock)
-        table = surfaces(house, account, self._health, metrics, setup, max_in_flight=limits.max_in_flight)
+        table = surfaces(
+            house,
+            account,
+            self._health,
+            metrics,
+            setup,
+            stored=self.stored,
+            max_in_flight=limits.max_in_flight,
+        )
         front.open(Router(table, limits.hosts))
         return server
 
@@ -195,6 +213,7 @@ class Worker:
             Duty("checkpoint", CHECKPOINT_S, office.database.checkpoint, in_thread=True),
             Duty("note key use", NOTE_USE_S, self._note_use, in_thread=True),
             Duty("check books", CHECK_BOOKS_S, self._check_books, in_thread=True),
+            Duty("forget old responses", FORGET_S, self.stored.forget_old, in_thread=True),
         ]
         if self._log is not None:
             duties.append(Duty("write the access log", FLUSH_S, self._log.flush))

@@ -56,7 +56,7 @@ def _provider(path: KeyPath, provider: Provider, known: Known) -> Broken:
     if provider.dialect not in known.dialects:
         message = no_such(provider.dialect, sorted(known.dialects), "dialect")
         yield (*path, "dialect"), f"{provider.dialect!r}: {message}"
-    for index, quirk in enumerate(provider.quirks):
+    for index, quirk in enumerate(provider.quirks or ()):
         if quirk not in known.quirks:
             yield (*path, "quirks", index), f"{quirk!r}: {no_such(quirk, sorted(known.quirks), 'quirk')}"
     for name in provider.headers:

@@ -60,6 +60,7 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
     database: Database = ""
     redis: Redis = ""
     durability: Literal["process", "power-loss"] = "process"
+    responses_days: Annotated[int, Meta(ge=0, le=36_500)] = 30  # 0: no response is kept.
 
 
 class Wallet(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,14 +82,15 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     dialect: str = "openai_chat"
     api_key: Hidden | None = None
     headers: dict[str, Hidden] = field(default_factory=dict)
-    quirks: tuple[str, ...] = ()
     connect_timeout_s: Seconds = 10
     first_byte_timeout_s: Seconds = 60
     idle_timeout_s: Seconds = 120
     total_timeout_s: Seconds = 600
     keep_alive_s: Seconds = 15
-    # None: as this release's row of that name says, else as most providers do.
+    # None: as this release's row of that name says, else as the dialect or most providers do.
     auth_header: HeaderName | None = None
+    quirks: tuple[str, ...] | None = None
+    cache_marks: bool | None = None
     stream_usage: bool | None = None
     cancel_stops_billing: bool | None = None
 

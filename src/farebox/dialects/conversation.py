@@ -121,6 +121,7 @@ class Tool(msgspec.Struct, frozen=True, tag=True):
     strict: bool | None = None
     mark: CacheMark | None = None
     extra: Members = ()
+    native: Members = ()  # The schema as its origin wrote it, if in other words; goes home instead of `parameters`.
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
@@ -150,6 +151,7 @@ class Schema(msgspec.Struct, frozen=True):
     schema: bytes | None = None  # JSON Schema as written.
     strict: bool | None = None
     description: str | None = None
+    native: Members = ()  # As its origin wrote it, if in other words; goes home instead of the above.
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -168,6 +170,7 @@ class Reasoning(msgspec.Struct, frozen=True):
         None  # "none", "minimal", "low", "medium", "high", "xhigh": the field's common scale.
     )
     budget: int | None = None  # Tokens.
+    shown: bool | None = None  # Whether the caller wants to read the thoughts; None where it does not say.
     native: Members = ()  # As its origin wrote it; goes home instead of the above, so a rewrite must empty it.
 
 
@@ -209,11 +212,12 @@ class PartGrew(msgspec.Struct, frozen=True, gc=False):
 
 
 class PartEnded(msgspec.Struct, frozen=True, gc=False):
-    """A part is whole; thoughts may be signed only now."""
+    """A part is whole; thoughts may be signed only now, and words may have gained their sources."""
 
     index: int
     signature: str | None = None
     signed_by: str | None = None
+    extra: Members = ()  # Joins the part's own.
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -262,6 +266,8 @@ def fold(events: Iterable[Event]) -> Reply:
             case PartEnded():
                 if event.signature is not None:
                     parts[event.index] = _signed(parts[event.index], event)
+                if event.extra:
+                    parts[event.index] = _enriched(parts[event.index], event.extra)
             case Began():
                 reply_id, model = event.id, event.model
             case Finished():
@@ -308,20 +314,25 @@ def abroad(prompt: Prompt, dialect: str) -> Prompt:
 
 
 def _turn_abroad(turn: Turn, dropped: list[str]) -> Turn:
+    parts = tuple([_part_abroad(part, dropped) for part in turn.parts])
+    if not turn.extra and parts == turn.parts:
+        return turn
     dropped += _named(turn.extra)
-    return replace(turn, parts=tuple(_part_abroad(part, dropped) for part in turn.parts), extra=())
+    return replace(turn, parts=parts, extra=())
 
 
 def _part_abroad(part: Part, dropped: list[str]) -> Part:
     match part:
-        case Opaque():
-            raise _unsayable(part.kind)
+        case Text() | Media() | ToolCall() | Thought():
+            if not part.extra:
+                return part
+            dropped += _named(part.extra)
+            return replace(part, extra=())
         case ToolResult():
             dropped += _named(part.extra)
             return replace(part, parts=tuple(_part_abroad(inner, dropped) for inner in part.parts), extra=())
-        case Text() | Media() | ToolCall() | Thought():
-            dropped += _named(part.extra)
-            return replace(part, extra=()) if part.extra else part
+        case Opaque():
+            raise _unsayable(part.kind)
 
 
 def _tool_abroad(tool: Tool | Opaque, dropped: list[str]) -> Tool:
@@ -367,6 +378,14 @@ def _signed(part: Part, ended: PartEnded) -> Part:
             return replace(part, signature=ended.signature)
         case Media() | ToolResult() | Opaque():
             raise AssertionError("this part has no signature")
+
+
+def _enriched(part: Part, extra: Members) -> Part:
+    match part:
+        case Text() | Thought() | ToolCall() | Media() | ToolResult():
+            return replace(part, extra=part.extra + extra)
+        case Opaque():
+            raise AssertionError("an opaque part is whole as it came")
 
 
 def _emptied(part: Part, index: int) -> tuple[Part, str, PartEnded]:

@@ -1,21 +1,34 @@
 """What a dialect is: four codecs, a tap for the relay, and its own ways of saying an error. Sans-I/O throughout.
 
-A dialect serves as the caller's language and as a provider's. `gateway.relay` uses `read_head`, `write_relayed` and
-`tap` when both sides speak the same one; `gateway.translate` uses `read_prompt`, `write_prompt`, `reader` and `writer`
-when they do not, or when something rewrote the prompt.
+A dialect serves as the caller's language and as a provider's. Where both sides speak the same one, `gateway.relay`
+uses `write_relayed` and `tap`; where they do not, `gateway.translate` uses `reader` and `writer`. The prompt is read
+and written anew (`read_prompt`, `fit_prompt`, `write_prompt`) where the dialects differ or something rewrote it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from farebox.core.errors import Fault
 from farebox.core.usage import Usage
 from farebox.dialects.conversation import Event, Prompt
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a request says outside its body: in its path, its query and its headers."""
+
+    model: str | None = None  # None: the body says it.
+    stream: bool | None = None
+    array: bool = False  # The stream is to be one JSON array instead of server-sent events.
+    betas: tuple[str, ...] = ()  # Features that the caller turns on by header.
+    version: str | None = None  # Of the language, as the caller's header has it.
+
+
+ASKED = Asked()
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -30,6 +43,15 @@ class Head(msgspec.Struct, frozen=True):
     session: str | None = None  # Sticky routing key.
     fallback_models: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()  # Members that will not travel; told in x-farebox-dropped.
+    array: bool = False  # As in Asked.
+    cache: bool = (
+        False  # The prompt's stable beginning is to be kept in the provider's cache (`cache: true`).
+    )
+    sealed: bool = (
+        False  # It holds another provider's seals (`dialects.seal`): the bytes may not go out as they are.
+    )
+    headers: tuple[tuple[str, str], ...] = ()  # To go along to a provider of the same dialect.
+    echo: bytes = b""  # Members as written, without braces, that a reply of this dialect repeats.
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -38,6 +60,17 @@ class Names(msgspec.Struct, frozen=True):
     id: str
     model: str
     created_s: int
+    status_codes: bool = (
+        False  # An OpenAI error's `code` is the HTTP status, and its name stands in `metadata`.
+    )
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What becomes of a member, tool, tier or header that costs money outside tokens or reaches a provider's state."""
+
+    name: str
+    verdict: Literal["priced", "refused", "stripped"]
+    why: str
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -83,6 +116,9 @@ class Tap(Protocol):
     def splice_whole(self, body: bytes, cost: Cost) -> bytes:
         """The plain reply as the caller gets it."""
 
+    def fail(self, fault: Fault) -> bytes:
+        """An error inside a stream whose head has left. Nothing follows it, not even `done`."""
+
 
 class Reader(Protocol):
     """A provider's bytes → events. Holds one reply's state, and no socket."""
@@ -100,19 +136,42 @@ class Writer(Protocol):
     def write(self, event: Event, cost: Cost | None = None) -> bytes:
         """Bytes for one event; `cost` goes with Finished."""
 
+    def fail(self, fault: Fault) -> bytes:
+        """An error inside a stream whose head has left. Nothing follows it, not even `done`."""
+
 
 class Dialect(Protocol):
     """One wire language, in both directions."""
 
     name: str
-    path: str  # Below a provider's base URL.
     keep_alive: bytes  # What may be written between two events of a stream to keep the line open.
-    done: bytes  # What follows the last event of a stream.
+    auth_header: (
+        str  # Where its providers want the key; "authorization" sends `Bearer KEY`, any other the key alone.
+    )
+    headers: tuple[tuple[str, str], ...]  # What every request to a provider must say.
+    takes_marks: bool  # Its providers want to be told what to keep in their cache, by marks in the prompt.
+    needs_limit: bool  # A body to a provider must say how long the answer may be.
+    rules: tuple[Rule, ...]  # What never passes as it came; printed in the docs.
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """Where a provider answers, below its base URL."""
+
+    def done(self, head: Head) -> bytes:
+        """What follows the last event of a stream."""
 
     def reply_id(self, call_id: str) -> str:
         """The id a reply carries, derived from the call's."""
 
-    def read_head(self, body: bytes) -> Head:
+    def answer_headers(self, call_id: str, limit: int, remaining: int, reset_s: int) -> bytes:
+        """Header lines in this dialect's own form, beside those on every answer: the call's id, and its window.
+
+        `limit` and `remaining` are calls of the minute that ends at `reset_s`, UTC epoch seconds.
+        """
+
+    def error_body(self, fault: Fault, call_id: str, *, status_codes: bool) -> bytes:
+        """The whole body of an answer that failed; `status_codes` as in Names."""
+
+    def read_head(self, body: bytes, asked: Asked = ASKED) -> Head:
         """Check what must be checked before any money moves; Fault BAD_REQUEST names the member."""
 
     def write_relayed(self, body: bytes, model: str, head: Head, *, ask_usage: bool = True) -> bytes:
@@ -125,16 +184,22 @@ class Dialect(Protocol):
         """A tap for one relayed reply."""
 
     def read_prompt(self, body: bytes) -> Prompt:
-        """A caller's body → the conversation; Fault BAD_REQUEST names what it cannot say."""
+        """A caller's body → the conversation; Fault BAD_REQUEST names what it cannot say.
 
-    def write_prompt(self, prompt: Prompt, model: str) -> bytes:
-        """The conversation → a provider's body; Fault BAD_REQUEST names what this dialect cannot say."""
+        Seals of other providers are opened. `stream` is None where the body does not say it.
+        """
+
+    def fit_prompt(self, prompt: Prompt) -> Prompt:
+        """The prompt as this dialect can say it: what is lost is in `dropped`, or a Fault BAD_REQUEST names it.
+
+        Applied twice, it does nothing more; at home it changes nothing but seals that are not its own.
+        """
+
+    def write_prompt(self, prompt: Prompt, model: str, *, ask_usage: bool = True) -> bytes:
+        """A fitted prompt → a provider's body. `ask_usage` as in `write_relayed`."""
 
     def reader(self, *, stream: bool) -> Reader:
         """A reader of one provider's reply, streamed or plain."""
 
     def writer(self, head: Head, names: Names) -> Writer:
         """A writer of one reply to a caller, streamed or plain as the head says."""
-
-    def stream_error(self, names: Names, error: bytes) -> bytes:
-        """An error inside a stream whose head has left; `error` is the error object as the profile writes it."""

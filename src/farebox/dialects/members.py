@@ -48,6 +48,10 @@ class Fields:
             )
         return value
 
+    def says(self, names: frozenset[str]) -> bool:
+        """Whether any of these members is there; most bodies have few of those that could be."""
+        return not names.isdisjoint(self._members)
+
     def find(self, name: str, decoder: msgspec.json.Decoder[T]) -> T | None:
         """Take a member only if it is of this shape; otherwise leave it where it is."""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from farebox.dialects.dialect import Cost, Dialect, Head
 from farebox.gateway.profiles import Profile
 from farebox.limits.windows import Window
 from farebox.providers.listing import Listing
+from farebox.providers.quirks import Quirk, QuirkRow
 from farebox.providers.upstream import Endpoint, Incoming, Upstream
 
 
@@ -44,6 +45,7 @@ class Call(msgspec.Struct, frozen=True):
     began_s: float  # Monotonic.
     headers: bytes = b""  # Lines that go on every answer to it.
     rewritten: bool = False  # Something changed the prompt, so the bytes as sent no longer say it.
+    keep: Callable[[bytes], Awaitable[None]] | None = None  # Gets the end of a paid answer before it leaves.
 
 
 class Provider(msgspec.Struct, frozen=True):
@@ -56,6 +58,8 @@ class Provider(msgspec.Struct, frozen=True):
     sandbox: bool = False
     stream_usage: bool = True  # It reports usage in a stream when asked; the others refuse to be asked.
     cancel_stops_billing: bool = True  # Else a stream whose caller left is read on for its usage.
+    quirks: tuple[QuirkRow, ...] = ()
+    takes_marks: bool = False  # It wants to be told what to keep in its cache, by marks in the prompt.
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -68,6 +72,7 @@ class Route(msgspec.Struct, frozen=True):
     cost: PriceVersion
     order: int = 1  # Lower goes first.
     weight: int = 1  # Shares calls among routes of the same order.
+    quirks: tuple[Quirk, ...] = ()  # What this provider wants otherwise of this model's bodies.
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,6 +130,9 @@ class Answer(Protocol):
 
     def end(self, cost: Cost, usage: Usage) -> bytes:
         """The end of the answer, once it is paid for; `usage` is what was charged."""
+
+    def fail(self, fault: Fault) -> bytes:
+        """What ends a stream whose head has left, in place of its end."""
 
 
 class Exchange(msgspec.Struct, frozen=True):

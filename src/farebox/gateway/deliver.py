@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 from farebox.billing.pricing import hold_at
 from farebox.core.errors import Fault, Kind
-from farebox.gateway.call import Call, Caller, Exchange
-from farebox.gateway.faults import error_object
+from farebox.gateway.call import Answer, Call, Caller, Exchange
 from farebox.gateway.hold import STREAM_HOLD_TOKENS, held_output, outgrown, prompt_tokens
 from farebox.gateway.house import House
 from farebox.gateway.keep_alive import StreamHead
@@ -24,11 +23,16 @@ _ENDLESS_RATIO = 4  # A provider that sends this many times the limit is not goi
 _ENDLESS_SLACK = 256  # Tokens: the estimate of a short answer is coarse.
 
 
-async def deliver_reply(exchange: Exchange, caller: Caller, settlement: Settlement, headers: bytes) -> None:
+async def deliver_reply(
+    call: Call, exchange: Exchange, caller: Caller, settlement: Settlement, headers: bytes
+) -> None:
     """A plain answer: it is all end."""
     caller.on_gone(None)
     cost, usage = await settlement.settle(exchange.route, exchange.answer, Ending())
-    caller.answer(200, headers, exchange.answer.end(cost, usage))
+    end = exchange.answer.end(cost, usage)
+    if call.keep is not None:
+        await call.keep(end)
+    caller.answer(200, headers, end)
 
 
 class StreamDelivery:
@@ -59,8 +63,11 @@ class StreamDelivery:
             raise answer.fault
         caller.on_gone(None)
         cost, usage = await self._settlement.settle(self._exchange.route, answer, Ending())
+        end = answer.end(cost, usage)
+        if self._call.keep is not None:
+            await self._call.keep(end)
         self._head.send()
-        caller.finish(answer.end(cost, usage))
+        caller.finish(end)
 
     async def _pump(self, caller: Caller) -> None:
         answer = self._answer
@@ -158,6 +165,7 @@ class StreamDelivery:
         return self._endless if self._held >= self._limit else self._held - _EXTEND_AHEAD
 
 
-def write_stream_fault(call: Call, caller: Caller, fault: Fault) -> None:
+def write_stream_fault(call: Call, caller: Caller, answer: Answer | None, fault: Fault) -> None:
     """An error inside a stream whose head has left; the body ends without the dialect's end mark."""
-    caller.finish(call.dialect.stream_error(names_of(call), error_object(fault, call.profile)))
+    said_by = answer or call.dialect.writer(call.head, names_of(call))
+    caller.finish(said_by.fail(fault))

@@ -1,35 +1,10 @@
-"""Writing a Fault: its JSON body and its headers, in the form of the profile it happens on."""
+"""The header lines of a Fault; its body is the dialect's to write."""
 
 from __future__ import annotations
 
 import math
 
-import msgspec
-
 from farebox.core.errors import Fault, Kind
-from farebox.gateway.profiles import CodeStyle, Profile
-
-
-def error_object(fault: Fault, profile: Profile) -> bytes:
-    """The error object: message, type, param, code, then whatever the fault adds."""
-    text = msgspec.json.encode
-    row = fault.kind.row
-    code = str(fault.status).encode() if profile.code_style is CodeStyle.STATUS else text(fault.code)
-    members = [
-        b'"message":' + text(fault.message),
-        b'"type":' + text(row.type),
-        b'"param":' + text(fault.param),
-        b'"code":' + code,
-    ]
-    if profile.code_style is CodeStyle.STATUS:
-        members.append(b'"metadata":{"error_type":' + text(fault.code) + b"}")
-    members += [text(name) + b":" + value.encode() for name, value in fault.fields]
-    return b"{" + b",".join(members) + b"}"
-
-
-def error_body(fault: Fault, profile: Profile) -> bytes:
-    """The whole body of an answer that failed."""
-    return b'{"error":' + error_object(fault, profile) + b"}"
 
 
 def error_headers(fault: Fault) -> bytes:

@@ -17,7 +17,7 @@ class StreamHead:
     def __init__(self, caller: Caller, headers: bytes, *, keep_alive: bytes, interval_s: float) -> None:
         self.sent = False
         self._caller = caller
-        self._headers = headers
+        self.headers = headers
         self._keep_alive = keep_alive
         self._interval_s = interval_s
         self._loop = asyncio.get_running_loop()
@@ -34,7 +34,7 @@ class StreamHead:
         """Send the head if it has not left yet."""
         if not self.sent:
             self.sent = True
-            self._caller.begin(200, self._headers)
+            self._caller.begin(200, self.headers)
 
     def stop(self) -> None:
         """No more keep-alives: the answer is over."""

@@ -29,15 +29,17 @@ class Profile(msgspec.Struct, frozen=True):
 STANDARD = Profile(
     "standard",
     # Bases copied from other gateways cost nothing and save a migrating customer an hour.
-    ("/v1", "/openai/v1", "/openai", "/anthropic/v1", "/genai/v1"),
+    ("/v1", "/v1beta", "/openai/v1", "/openai", "/anthropic/v1", "/genai/v1", "/genai/v1beta"),
     code_style=CodeStyle.STATUS,
     bare_replies=True,
 )
-CONSOLE = Profile("console", ("/api/v1",), bare_list=True)
+CONSOLE = Profile("console", ("/api/v1", "/api/v1beta"), bare_list=True)
 SERIKA = Profile("serika", ("/api/openai/v1",), refused_plans=frozenset({"free"}))
 OPENSERV = Profile("openserv", ("/openserv/v1",), needs_system=True)
 
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (STANDARD, CONSOLE, SERIKA, OPENSERV)}
+# Where Google's clients look first: a list of models has Google's shape there, whoever asks.
+GOOGLE_BASES: frozenset[str] = frozenset({"/v1beta", "/genai/v1beta", "/api/v1beta"})
 BASES: dict[str, Profile] = {base: profile for profile in PROFILES.values() for base in profile.bases}
 
 

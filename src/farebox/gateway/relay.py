@@ -48,13 +48,17 @@ class _Relayed:
         """The provider's word for how it finished."""
         return self._tap.finish_reason
 
+    def fail(self, fault: Fault) -> bytes:
+        """What ends a stream whose head has left."""
+        return self._tap.fail(fault)
+
 
 class RelayedStream(_Relayed):
     """A streamed reply going through."""
 
     def __init__(self, dialect: Dialect, head: Head, names: Names) -> None:
         super().__init__(dialect.tap(head, names))
-        self._dialect = dialect
+        self._done = dialect.done(head)
         self._wants_usage = head.wants_usage
         self._splitter = Splitter()
         self._ready: list[bytes] = []
@@ -112,7 +116,7 @@ class RelayedStream(_Relayed):
         pieces = [self._tap.splice(event, cost) for event in self._end]
         if self._wants_usage:
             pieces.append(self._tap.usage_event(usage, cost))
-        return b"".join((*pieces, self._dialect.done))
+        return b"".join((*pieces, self._done))
 
 
 class RelayedReply(_Relayed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from hashlib import blake2b
 
 from farebox.accounts.plans import Plan
 from farebox.core.errors import Fault, Kind
@@ -47,23 +48,30 @@ def routes_for(call: Call, house: House) -> tuple[Route, ...]:
     for name in (head.model, *head.fallback_models):
         listing = find_listing(house.catalogue, name, kind="chat")
         check_model(plan, listing)
-        routes += _drawn(call.id, house.routes.routes(listing, plan))
+        routes += _drawn(_seed(call), house.routes.routes(listing, plan))
     assert routes, "the catalogue lists no model without a route"
     return routes
 
 
-def _drawn(call_id: str, routes: tuple[Route, ...]) -> tuple[Route, ...]:
-    """Routes in order; those of equal order by a draw that shares calls among them by weight."""
+def _seed(call: Call) -> str:
+    """What the draw among equal routes goes by: a session stays where its prompt is in the provider's cache.
+
+    So it needs no memory, is the same in every worker and on every node, and moves only the sessions it must when
+    a route comes or goes (rendezvous hashing).
+    """
+    session = call.head.session
+    return call.id if session is None else f"{call.grant.account.id}/{session}"
+
+
+def _drawn(seed: str, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+    """Routes in order; those of equal order by a draw that shares calls or sessions among them by weight."""
     if len(routes) == 1:
         return routes
-    return tuple(sorted(routes, key=lambda route: (route.order, _lot(call_id, route))))
+    return tuple(sorted(routes, key=lambda route: (route.order, _lot(seed, route))))
 
 
-def _lot(call_id: str, route: Route) -> float:
-    """A route's lot, from the call id's own random part: the smallest goes first, and heavy routes draw smaller."""
-    seed = (
-        int.from_bytes(f"{call_id[-8:]}{route.provider.endpoint.provider}{route.upstream_model}".encode())
-        % 2**31
-    )
-    draw = (seed * 2654435761 % 2**32 + 1) / 2**32  # Knuth's multiplicative hash spreads neighbouring ids.
+def _lot(seed: str, route: Route) -> float:
+    """A route's lot: the smallest goes first, and heavy routes draw smaller."""
+    text = f"{seed}/{route.provider.endpoint.provider}/{route.upstream_model}"
+    draw = (int.from_bytes(blake2b(text.encode(), digest_size=4).digest()) + 1) / 2**32
     return -math.log(draw) / route.weight

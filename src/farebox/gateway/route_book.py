@@ -8,6 +8,7 @@ from farebox.accounts.plans import Plan
 from farebox.billing.pricelist import PriceList
 from farebox.gateway.call import Provider, Route
 from farebox.providers.listing import Listing, RouteRow
+from farebox.providers.quirks import quirks_for
 
 
 class RouteBook:
@@ -28,12 +29,14 @@ class RouteBook:
         return made
 
     def _make(self, listing: Listing, row: RouteRow, plan: Plan) -> Route:
+        provider = self._providers[row.provider]
         return Route(
-            provider=self._providers[row.provider],
+            provider=provider,
             listing=listing,
             upstream_model=row.model,
             price=self._prices.price(listing.id, listing.cost, listing.price, plan.markup_nano),
             cost=self._prices.cost(listing.id, row.provider, row.cost or listing.cost),
             order=row.order,
             weight=row.weight,
+            quirks=quirks_for(provider.quirks, row.model),
         )

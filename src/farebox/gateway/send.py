@@ -11,24 +11,29 @@ from farebox.core.clock import Clock
 from farebox.core.errors import Fault, Kind
 from farebox.dialects.dialect import Names
 from farebox.gateway.call import Answer, Attempt, Call, Exchange, Route
-from farebox.gateway.profiles import reply_model
+from farebox.gateway.profiles import CodeStyle, reply_model
 from farebox.gateway.relay import RelayedReply, RelayedStream
+from farebox.gateway.say import Sayings
 from farebox.gateway.translate import TranslatedAnswer
 from farebox.providers.refusals import read_refusal
-from farebox.providers.upstream import Incoming, Outgoing
+from farebox.providers.upstream import Incoming
 
 TRIES_MAX = 2
 REPLY_BYTES_MAX = 64 << 20
 REFUSAL_BYTES_MAX = 64 << 10
+_JSON_TYPE, _EVENTS_TYPE = "application/json", "text/event-stream"
 _FIRST_BAD_STATUS = 300  # Nothing is redirected: a provider that moved is misconfigured.
 
 
-async def send(call: Call, routes: tuple[Route, ...], attempts: list[Attempt], clock: Clock) -> Exchange:
+async def send(
+    sayings: Sayings, routes: tuple[Route, ...], attempts: list[Attempt], clock: Clock
+) -> Exchange:
     """The first reply that has something to say; else the last provider's Fault. Notes every try in `attempts`."""
-    for tried, route in enumerate(routes[: max(TRIES_MAX, 1 + len(call.head.fallback_models))], start=1):
+    fallbacks = len(sayings.call.head.fallback_models)
+    for tried, route in enumerate(routes[: max(TRIES_MAX, 1 + fallbacks)], start=1):
         began_s = clock.monotonic_s()
         try:
-            exchange = await _try(call, route)
+            exchange = await _try(sayings, route)
         except Fault as fault:
             _note(attempts, route, fault, clock.monotonic_s() - began_s)
             if not fault.kind.row.next_route or tried == len(routes) or tried >= TRIES_MAX:
@@ -39,10 +44,10 @@ async def send(call: Call, routes: tuple[Route, ...], attempts: list[Attempt], c
     raise AssertionError("the last route either answers or raises")
 
 
-async def _try(call: Call, route: Route) -> Exchange:
-    incoming = await route.provider.upstream.send(route.provider.endpoint, _outgoing(call, route))
+async def _try(sayings: Sayings, route: Route) -> Exchange:
+    incoming = await route.provider.upstream.send(route.provider.endpoint, sayings.outgoing(route))
     try:
-        return Exchange(route, incoming, await _begun(call, route, incoming))
+        return Exchange(route, incoming, await _begun(sayings.call, route, incoming))
     except Fault as fault:
         incoming.cancel()
         if fault.kind is not Kind.PROVIDER_CUT:
@@ -59,9 +64,8 @@ async def _try(call: Call, route: Route) -> Exchange:
 async def _begun(call: Call, route: Route, incoming: Incoming) -> Answer:
     """The answer once it has something to say; a provider's Fault if it never has."""
     if incoming.status >= _FIRST_BAD_STATUS:
-        body = await incoming.read_whole(REFUSAL_BYTES_MAX)
-        raise read_refusal(incoming.status, incoming.headers, body, secrets=_secrets_of(route))
-    answer = _answer(call, route)
+        raise refusal_of(route, incoming, await incoming.read_whole(REFUSAL_BYTES_MAX))
+    answer = _answer(call, route, incoming)
     if call.head.stream:
         await _read_to_content(incoming, answer)
     else:
@@ -71,6 +75,11 @@ async def _begun(call: Call, route: Route, incoming: Incoming) -> Answer:
     if answer.fault is not None and not (call.head.stream and answer.events):
         raise answer.fault
     return answer
+
+
+def refusal_of(route: Route, incoming: Incoming, body: bytes) -> Fault:
+    """What a provider's bad status means for the call."""
+    return read_refusal(incoming.status, incoming.headers, body, secrets=_secrets_of(route))
 
 
 def _secrets_of(route: Route) -> tuple[str, ...]:
@@ -90,27 +99,15 @@ async def _read_to_content(incoming: Incoming, answer: Answer) -> None:
             answer.close()
 
 
-def _outgoing(call: Call, route: Route) -> Outgoing:
-    target = route.provider.dialect
-    if must_translate(call, route):
-        body = target.write_prompt(call.dialect.read_prompt(call.body), route.upstream_model)
-    else:
-        body = target.write_relayed(
-            call.body, route.upstream_model, call.head, ask_usage=route.provider.stream_usage
-        )
-    return Outgoing(target.path, body, stream=call.head.stream)
-
-
-def must_translate(call: Call, route: Route) -> bool:
-    """Relay only where both sides speak the same dialect and nothing rewrote the prompt."""
-    return call.dialect.name != route.provider.dialect.name or call.rewritten
-
-
-def _answer(call: Call, route: Route) -> Answer:
-    names = names_of(call)
-    if must_translate(call, route):
-        return TranslatedAnswer(route.provider.dialect, call.dialect, call.head, names)
-    relayed = RelayedStream if call.head.stream else RelayedReply
+def _answer(call: Call, route: Route, incoming: Incoming) -> Answer:
+    source, names = route.provider.dialect, names_of(call)
+    stream, form = call.head.stream, incoming.headers.get("content-type", "")
+    # A few providers answer a stream in one piece or as a JSON array, or a plain call with events: what came is read
+    # as what it is, and written as what was asked for.
+    events = form.startswith(_EVENTS_TYPE)
+    if source is not call.dialect or (form.startswith(_JSON_TYPE) if stream else events):
+        return TranslatedAnswer(source.reader(stream=stream or events), call.dialect, call.head, names)
+    relayed = RelayedStream if stream else RelayedReply
     return relayed(call.dialect, call.head, names)
 
 
@@ -120,6 +117,7 @@ def names_of(call: Call) -> Names:
         id=call.dialect.reply_id(call.id),
         model=reply_model(call.profile, call.head.model),
         created_s=call.began_us // 1_000_000,
+        status_codes=call.profile.code_style is CodeStyle.STATUS,
     )
 
 

@@ -26,13 +26,13 @@ from farebox.dialects.conversation import (
     ToolCall,
     ToolResult,
 )
-from farebox.dialects.dialect import Cost, Dialect, Head, Names
+from farebox.dialects.dialect import Cost, Dialect, Head, Names, Reader
 
 
 class TranslatedAnswer:
-    """A reply on its way from one dialect into another."""
+    """A reply on its way from one dialect into another; `reader` knows the first, and in which form it comes."""
 
-    def __init__(self, source: Dialect, target: Dialect, head: Head, names: Names) -> None:
+    def __init__(self, reader: Reader, target: Dialect, head: Head, names: Names) -> None:
         self.usage: Usage | None = None
         self.events = 0
         self.delivered_bytes = 0
@@ -41,9 +41,11 @@ class TranslatedAnswer:
         self.ended = False
         self.fault: Fault | None = None
         self._stream = head.stream
-        self._reader = source.reader(stream=head.stream)
+        self._target, self._head, self._names = target, head, names
+        self._begun = False  # Something of the writer's has left.
+        self._reader = reader
         self._writer = target.writer(head, names)
-        self._done = target.done
+        self._done = target.done(head) if head.stream else b""
         self._ready: list[bytes] = []
         self._delivered = (0, 0)  # Events and bytes that have left.
         self._finish: Finished | None = None
@@ -80,6 +82,7 @@ class TranslatedAnswer:
         self._delivered = self.events, self.delivered_bytes
         data = b"".join(self._ready)
         self._ready.clear()
+        self._begun = self._begun or bool(data)
         return data
 
     def discard(self) -> None:
@@ -95,7 +98,12 @@ class TranslatedAnswer:
         assert finish is not None
         told = usage if usage.total else finish.usage or usage
         last = self._writer.write(msgspec.structs.replace(finish, usage=told), cost)
-        return b"".join((*self._ready, last, self._done if self._stream else b""))
+        return b"".join((*self._ready, last, self._done))
+
+    def fail(self, fault: Fault) -> bytes:
+        """What ends a stream whose head has left; a writer nothing of which has left begins anew."""
+        writer = self._writer if self._begun else self._target.writer(self._head, self._names)
+        return writer.fail(fault)
 
 
 def _content_bytes(event: Event) -> int:

@@ -21,8 +21,10 @@ import msgspec
 
 from farebox.core.rates import CHAT, sellable
 from farebox.providers.listing import Listing, RouteRow, bare, maker_of
+from farebox.providers.rows import ProviderRow
 
 SANDBOX: Final = "sandbox"  # The provider's name.
+RESELLER_ORDER: Final = 100  # After everybody else: only the operator knows what is set up there.
 _SUFFIXES: Final = frozenset({"floor", "nitro"})  # OpenRouter's: cheapest first, fastest first.
 _DATED: Final = re.compile(r"(?:[-@]20\d{6}|-20\d\d-\d\d-\d\d|-latest)$")
 
@@ -75,6 +77,28 @@ def build_catalogue(
     return Catalogue(listing for listing in usable if listing is not None)
 
 
+def with_resellers(release: Iterable[Listing], rows: Iterable[ProviderRow]) -> list[Listing]:
+    """The release's listings with a last way through each provider that sells its maker's models as well."""
+    resellers = [(row.name, row.resells) for row in rows if row.resells is not None]
+    return [_resold(row, resellers) for row in release]
+
+
+def _resold(row: Listing, resellers: Iterable[tuple[str, str]]) -> Listing:
+    ways = _ways(row)
+    more = [
+        RouteRow(name, way.model, RESELLER_ORDER, cost=way.cost)
+        for name, maker in resellers
+        for way in ways
+        if way.provider == maker
+    ]
+    return msgspec.structs.replace(row, routes=(*ways, *more)) if more else row
+
+
+def _ways(row: Listing) -> tuple[RouteRow, ...]:
+    """The routes of a row, which may leave its only one unsaid."""
+    return row.routes or (RouteRow(maker_of(row.id), bare(row.id)),)
+
+
 def _laid_over(known: Listing | None, row: Listing) -> Listing:
     """A configured row over the release's: what it leaves out stays as it is. A kind that is not said is chat."""
     if known is None:
@@ -86,7 +110,7 @@ def _laid_over(known: Listing | None, row: Listing) -> Listing:
 def _usable(row: Listing, providers: Collection[str], *, sandbox: bool) -> Listing | None:
     """A row with the routes that exist here and the cost of the first of them, if it can be sold."""
     maker = maker_of(row.id)
-    ways = row.routes or (RouteRow(maker, bare(row.id)),)
+    ways = _ways(row)
     if sandbox:
         routes = [RouteRow(SANDBOX, row.id)]
         first = min(ways, key=_order)

@@ -110,6 +110,7 @@ class ByHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     default_max_output: int
     exclude: dict[str, str] = {}
+    provider: dict[str, str] = {}
     upstream: dict[str, str] = {}
     snapshots: dict[str, tuple[str, ...]] = {}
     limits: tuple[Limits, ...] = ()
@@ -204,7 +205,9 @@ class _Shelf:
             return
         upstream = self._by_hand.upstream.get(f"{one.provider}:{row.upstream}", row.upstream) + seller.suffix
         upstream = upstream.lower() if seller.lower else upstream
-        route = RouteRow(seller.provider, upstream, order=seller.order, cost=cost)
+        route = RouteRow(
+            self._provider_of(one, seller, row.upstream), upstream, order=seller.order, cost=cost
+        )
         present = self._find(row.id)
         if present is None:
             self._put(
@@ -219,7 +222,7 @@ class _Shelf:
                     deprecated=one.deprecated,
                 )
             )
-        elif any(way.provider == seller.provider for way in present.routes):
+        elif any(way.provider == route.provider for way in present.routes):
             self.skipped["another spelling of a model already there"] += 1
         else:
             self._put(
@@ -233,11 +236,11 @@ class _Shelf:
     def _reason_against(self, one: Sold, name: str) -> str | None:
         if ":" in name.removeprefix("ft:"):
             return "a variant: free, batch or extended"
-        keys = (f"{one.provider}:{name}", f"{one.provider}:{one.model}")
-        for pattern, reason in self._by_hand.exclude.items():
-            if any(fnmatchcase(key.lower(), pattern) for key in keys):
-                return reason
-        return one.unmetered
+        return _first(self._by_hand.exclude, one, name) or one.unmetered
+
+    def _provider_of(self, one: Sold, seller: Seller, name: str) -> str:
+        """The row that sells a model, which may be another than the seller's usual one."""
+        return _first(self._by_hand.provider, one, name) or seller.provider
 
     def _find(self, id_: str) -> Listing | None:
         present = self._by_id.get(model_names.loose(id_))
@@ -383,6 +386,14 @@ def _limited(listing: Listing, by_hand: ByHand) -> Listing:
         max_output=max_output,
         routes=() if only else listing.routes,  # The default, left out of the file.
         deprecated=listing.deprecated or _matches(listing.id, by_hand.deprecated.ids),
+    )
+
+
+def _first(patterns: dict[str, str], one: Sold, name: str) -> str | None:
+    """What the first pattern says that fits a model of a seller, by this name of it or by its own."""
+    keys = (f"{one.provider}:{name}".lower(), f"{one.provider}:{one.model}".lower())
+    return next(
+        (said for pattern, said in patterns.items() if any(fnmatchcase(key, pattern) for key in keys)), None
     )
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 import httptools
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from farebox.providers.rows import ProviderRow
 
@@ -21,6 +22,8 @@ _REPLY_BYTES_MAX: Final = 1_000_000  # A thousand models with all that engines t
 _MODEL_ID: Final = re.compile(
     r"[!-~]{1,200}"
 )  # What a caller can write; llama.cpp may list a path with spaces.
+# Of an address; its path is the row's, whether the variable holds one or not.
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?=/|$)")
 _OK: Final = 200
 _LOOPBACK: Final = "127.0.0.1"
 
@@ -55,12 +58,25 @@ class _ModelList(msgspec.Struct):
 
 
 def discover_by_key(environment: Mapping[str, str], rows: Iterable[ProviderRow]) -> tuple[FoundKey, ...]:
-    """The providers whose usual key variable is set and not blank, in the order of the rows."""
-    return tuple(
-        FoundKey(row, key)
-        for row in rows
-        if row.key_variable is not None and (key := environment.get(row.key_variable, "").strip())
-    )
+    """The providers whose usual key variable is set and not blank, in the order of the rows.
+
+    One whose address is the operator's own is found only where its variable holds an address as well.
+    """
+    found = (_find_key(environment, row) for row in rows)
+    return tuple(one for one in found if one is not None)
+
+
+def _find_key(environment: Mapping[str, str], row: ProviderRow) -> FoundKey | None:
+    key = environment.get(row.key_variable or "", "").strip()
+    if not key:
+        return None
+    if row.base_variable is None:
+        return FoundKey(row, key)
+    origin = _ORIGIN.match(environment.get(row.base_variable, "").strip())
+    if origin is None:
+        return None
+    path = row.base_url.partition("://")[2].partition("/")[2]
+    return FoundKey(replace(row, base_url=f"{origin[0]}/{path}"), key)
 
 
 async def discover_local(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.core.errors import Fault, Kind
-from farebox.dialects.openai_chat.head import OWN, REFUSED, read_head, write_relayed
+from farebox.dialects.openai_chat.head import REFUSED, read_head, write_relayed
+from farebox.dialects.own import OWN
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 

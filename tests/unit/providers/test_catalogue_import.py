@@ -130,3 +130,24 @@ def test_deprecated_models_are_marked(imported: dict[str, Listing]) -> None:
     assert imported["openai/gpt-3.5-turbo"].deprecated
     assert imported["google/gemini-2.0-flash"].deprecated
     assert not imported["openai/gpt-4o"].deprecated
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "openai/gpt-5-codex",
+        "openai/gpt-5.2-pro",
+        "openai/o1-pro",
+        "openai/o3-pro",
+        "openai/codex-mini-latest",
+    ],
+)
+def test_what_openai_sells_through_responses_alone_goes_there(imported: dict[str, Listing], id_: str) -> None:
+    assert imported[id_].routes[0].provider == "openai-responses"
+    assert imported[id_].routes[0].model == id_.removeprefix("openai/")
+    assert "openai" not in {way.provider for way in imported[id_].routes}
+
+
+def test_nothing_else_goes_there(imported: dict[str, Listing]) -> None:
+    ids = {id_ for id_, one in imported.items() for way in one.routes if way.provider == "openai-responses"}
+    assert all("codex" in id_ or "-pro" in id_ for id_ in ids)

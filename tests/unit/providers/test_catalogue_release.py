@@ -9,14 +9,17 @@ import pytest
 from farebox.billing.pricing import charge_nano
 from farebox.core.rates import KINDS, read_rates, sellable
 from farebox.core.usage import Usage
-from farebox.providers.catalogue import build_catalogue
+from farebox.providers.catalogue import build_catalogue, with_resellers
 from farebox.providers.listing import load_release, maker_of, write_listings
+from farebox.providers.quirks import QUIRKS
 from farebox.providers.rows import load_providers
 
 RELEASE = load_release()
 SANDBOX = build_catalogue(RELEASE, (), (), sandbox=True)
 # Its URL holds the operator's account, so there is no row of it; its routes wait for a provider configured so.
 WITHOUT_A_ROW = {"cloudflare"}
+# Providers whose row speaks their own language.
+NATIVE = {"openai-responses", "anthropic", "google"}
 
 
 def test_there_are_at_least_a_thousand_models_and_every_one_can_be_sold() -> None:
@@ -139,7 +142,8 @@ def test_a_key_of_one_provider_is_enough_to_sell_its_models() -> None:
     for row in load_providers():
         if row.local:
             continue
-        listings = build_catalogue(RELEASE, (), (row.name,), sandbox=False).listings
+        release = with_resellers(RELEASE, [row])
+        listings = build_catalogue(release, (), (row.name,), sandbox=False).listings
         assert listings, row.name
         assert {way.provider for listing in listings for way in listing.routes} == {row.name}
 
@@ -149,7 +153,9 @@ def test_provider_rows_are_complete() -> None:
     assert len({row.name for row in rows}) == len(rows)
     for row in rows:
         assert not row.base_url.endswith("/")
-        assert row.dialect == "openai_chat"
+        assert (row.dialect == "openai_chat") == (row.name not in NATIVE)
+        assert row.resells is None or row.resells in {other.name for other in rows}
+        assert {quirk.name for quirk in row.quirks} <= set(QUIRKS)
         assert (row.key_variable is None) == row.local == (row.port is not None)
         if row.local:
             assert row.base_url == f"http://127.0.0.1:{row.port}/v1"

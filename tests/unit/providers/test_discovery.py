@@ -186,11 +186,34 @@ async def test_our_own_port_and_remote_providers_are_not_asked() -> None:
 
 def test_a_provider_is_found_by_its_usual_variable() -> None:
     rows = load_providers()
-    environment = {row.key_variable: f" key of {row.name}\n" for row in rows if row.key_variable}
+    environment = {row.key_variable: f" {row.key_variable} of ours\n" for row in rows if row.key_variable}
     keys = discover_by_key(environment, rows)
-    assert [one.row for one in keys] == [row for row in rows if row.key_variable]
-    assert all(one.api_key == f"key of {one.row.name}" for one in keys)
+    expected = [row for row in rows if row.key_variable and not row.base_variable]
+    assert [one.row for one in keys] == expected
+    assert all(one.api_key == f"{one.row.key_variable} of ours" for one in keys)
     assert {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "DEEPSEEK_API_KEY"} <= set(environment)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://mine.openai.azure.com",
+        "https://mine.openai.azure.com/",
+        " https://mine.openai.azure.com/openai/v1/ ",
+    ],
+)
+def test_a_provider_at_an_address_of_the_operators_own_is_found_by_key_and_address(address: str) -> None:
+    rows = [row for row in load_providers() if row.base_variable]
+    variables = {"AZURE_OPENAI_API_KEY": "key", "AZURE_OPENAI_ENDPOINT": address}
+    (one,) = discover_by_key(variables, rows)
+    assert (one.row.name, one.row.base_url) == ("azure", "https://mine.openai.azure.com/openai/v1")
+    assert (one.row.auth_header, one.api_key) == ("api-key", "key")
+
+
+@pytest.mark.parametrize("address", ["", "mine.openai.azure.com", "ftp://mine", "https://", "https://a b/"])
+def test_a_key_without_an_address_is_no_provider(address: str) -> None:
+    variables = {"AZURE_OPENAI_API_KEY": "key", "AZURE_OPENAI_ENDPOINT": address}
+    assert discover_by_key(variables, load_providers()) == ()
 
 
 def test_an_unset_or_blank_variable_is_no_provider() -> None:
@@ -198,6 +221,6 @@ def test_an_unset_or_blank_variable_is_no_provider() -> None:
 
 
 def test_a_found_key_is_never_printed() -> None:
-    (one,) = discover_by_key({"OPENAI_API_KEY": "sk-canary"}, load_providers())
+    (one,) = discover_by_key({"GROQ_API_KEY": "sk-canary"}, load_providers())
     assert "canary" not in repr(one)
     assert "canary" not in f"{(one,)}"

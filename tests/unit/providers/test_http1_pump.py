@@ -85,8 +85,14 @@ async def test_a_pump_whose_task_is_cancelled_hangs_up() -> None:
         upstream.script(huge_body(800))
         client = HttpUpstream()
         reply = await client.send(upstream.endpoint(), STREAM)
-        task = asyncio.create_task(reply.pump(lambda piece: True))  # noqa: ARG005 -- a sink takes a piece
-        await asyncio.sleep(0.02)
+        begun = asyncio.Event()
+
+        def take(piece: bytes) -> bool:
+            begun.set()
+            return bool(piece)
+
+        task = asyncio.create_task(reply.pump(take))
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -1,63 +1,55 @@
 """The head of a chat completion: what is checked before any money moves, and what may travel to a provider.
 
-Ranges are those of OpenAI's OpenAPI document and of the seeds. Two tables decide what never passes as it came:
-`REFUSED` names members that cost money outside tokens or reach state kept at the provider, which all customers of an
-operator would share; `OWN` are the gateway's own members, which no provider gets to see.
+Ranges are those of OpenAI's OpenAPI document and of the seeds. `REFUSED` names members that cost money outside tokens
+or reach state kept at the provider, which all customers of an operator would share.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 import msgspec
 
 from farebox.core.errors import Fault, Kind
-from farebox.dialects.dialect import Head
-from farebox.dialects.nesting import check_nesting, check_utf8
+from farebox.dialects.body import COSTS, STATE, Suspects, decode_body, refused
+from farebox.dialects.dialect import ASKED, Asked, Head, Rule
+from farebox.dialects.nesting import check_nesting
+from farebox.dialects.own import OWN, UNSERVED, OwnMembers
+from farebox.dialects.seal import holds_seals
 
-OWN: frozenset[str] = frozenset(
-    {
-        "character_id",
-        "cache",
-        "no_cache",
-        "models",
-        "route",
-        "provider",
-        "session_id",
-        "usage",
-        "debug",
-        "preset",
-    }
-)
-DROPPED: tuple[str, ...] = (
-    "character_id",
-)  # Accepted, and told as dropped, until there is something behind them.
-
-_COSTS = "it costs money outside tokens and has no price here"
-_STATE = "it names state kept at a provider, which belongs to no single customer"
 REFUSED: dict[str, str] = {
-    "web_search_options": _COSTS,
-    "search_parameters": _COSTS,
-    "search_settings": _COSTS,
-    "enable_search": _COSTS,
-    "compound_custom": _COSTS,
-    "plugins": _COSTS,
-    "prediction": _COSTS,
-    "previous_response_id": _STATE,
-    "conversation": _STATE,
-    "container": _STATE,
-    "cached_content": _STATE,
-    "file_ids": _STATE,
-    "vector_store_ids": _STATE,
+    "web_search_options": COSTS,
+    "search_parameters": COSTS,
+    "search_settings": COSTS,
+    "enable_search": COSTS,
+    "compound_custom": COSTS,
+    "plugins": COSTS,
+    "prediction": COSTS,
+    "previous_response_id": STATE,
+    "conversation": STATE,
+    "container": STATE,
+    "cached_content": STATE,
+    "file_ids": STATE,
+    "vector_store_ids": STATE,
 }
+RULES = (
+    *(Rule(name, "refused", why) for name, why in REFUSED.items()),
+    Rule("tools of other types than `function` and `custom`", "refused", COSTS),
+    Rule("`modalities` beyond `text`", "refused", "audio output has no price here"),
+    Rule("`service_tier` beyond `auto` and `default`", "refused", "other tiers have no price here"),
+    Rule("`service_tier`", "stripped", "only the ordinary tier gets here"),
+    Rule("`messages[].audio`", "refused", STATE),
+    Rule("file_id, cached_content, vector_store_id, container_id anywhere inside", "refused", STATE),
+    Rule(
+        "`store`",
+        "stripped",
+        "`false` goes out: customers share the operator's account, so nothing is kept there",
+    ),
+)
 # Deeper members of the same two kinds.
 _STATE_INSIDE = ("file_id", "cached_content", "vector_store_id", "container_id")
 # But not where names are the caller's own: a tool's parameters, the schema of an answer, the caller's notes.
 _FREE_NAMES = frozenset({"parameters", "schema", "metadata"})
-# Most bodies have none of these words; one search of the bytes says so before anything is decoded for it.
-_SUSPECT = re.compile('"(?:{})"'.format("|".join((*REFUSED, *_STATE_INSIDE))).encode())
-_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")  # A word may also be written so, and then that search misses it.
 
 _ORDINARY_TIERS = frozenset({None, "auto", "default"})
 
@@ -85,7 +77,7 @@ class _Typed(msgspec.Struct):
     type: str
 
 
-class _Body(msgspec.Struct):
+class _Body(OwnMembers, kw_only=True):
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
     stream: bool | None = None
@@ -110,33 +102,20 @@ class _Body(msgspec.Struct):
     service_tier: str | None = None
     store: bool | None = None
     user: str | None = None
-    session_id: Annotated[str, msgspec.Meta(max_length=256)] | None = None
     prompt_cache_key: str | None = None
-    models: Annotated[list[str], msgspec.Meta(max_length=3)] | None = None
-    cache: bool | None = None
-    no_cache: bool | None = None
-    character_id: str | int | None = None
 
 
+_suspects = Suspects(REFUSED, _STATE_INSIDE, _FREE_NAMES)
 _body_decoder = msgspec.json.Decoder(_Body)
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _false = msgspec.Raw(b"false")
 _usage_on = msgspec.Raw(b'{"include_usage":true}')
 
 
-def read_head(body: bytes) -> Head:
+def read_head(body: bytes, asked: Asked = ASKED) -> Head:
     """Check a body; Fault BAD_REQUEST names the member and what it must be."""
-    check_utf8(body)
-    try:
-        wire = _body_decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _invalid(error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Fault(
-            Kind.BAD_REQUEST,
-            "The request body is not valid JSON. Send one JSON object in UTF-8.",
-            code="invalid_json",
-        ) from error
+    assert asked.model is None
+    wire = decode_body(body, _body_decoder)
     check_nesting(body)
     has_system = _check_messages(wire.messages)
     _check_money_and_state(wire, body)
@@ -151,7 +130,9 @@ def read_head(body: bytes) -> Head:
         has_system=has_system,
         session=wire.session_id or wire.prompt_cache_key,
         fallback_models=tuple(wire.models or ()),
-        dropped=DROPPED if wire.character_id is not None else (),
+        dropped=UNSERVED if wire.character_id is not None else (),
+        cache=wire.cache is True,
+        sealed=holds_seals(body),
     )
 
 
@@ -190,56 +171,17 @@ def _check_messages(messages: list[_Message]) -> bool:
                 param=f"messages[{at}].tool_call_id",
             )
         if message.audio is not None:
-            raise _refused(f"messages[{at}].audio", _STATE)
+            raise refused(f"messages[{at}].audio", STATE)
     return has_system
 
 
 def _check_money_and_state(wire: _Body, body: bytes) -> None:
-    if _SUSPECT.search(body) is not None or (b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None):
-        _check_suspects(body)
+    _suspects.check(body)
     if wire.service_tier not in _ORDINARY_TIERS:
-        raise _refused("service_tier", f"the tier {wire.service_tier!r} has no price here")
+        raise refused("service_tier", f"the tier {wire.service_tier!r} has no price here")
     for modality in wire.modalities or ():
         if modality != "text":
-            raise _refused("modalities", f"{modality} output has no price here")
+            raise refused("modalities", f"{modality} output has no price here")
     for at, tool in enumerate(wire.tools or ()):
         if tool.type not in ("function", "custom"):
-            raise _refused(f"tools[{at}].type", f"the hosted tool {tool.type!r} has no price here")
-
-
-def _check_suspects(body: bytes) -> None:
-    """Look where a suspect word really stands: inside a text it is harmless."""
-    try:
-        whole = msgspec.json.decode(body)
-    except msgspec.ValidationError as error:  # Valid JSON, but with a number that Python cannot hold.
-        raise _invalid(error) from error
-    for name, reason in REFUSED.items():
-        if whole.get(name) is not None:
-            raise _refused(name, reason)
-    for name in _STATE_INSIDE:
-        if _has_member(whole, name):
-            raise _refused(name, _STATE)
-
-
-def _has_member(value: object, name: str) -> bool:
-    """Whether an object anywhere inside has that member; the body's depth is bounded by now."""
-    if isinstance(value, dict):
-        return name in value or any(
-            _has_member(inner, name) for key, inner in value.items() if key not in _FREE_NAMES
-        )
-    return isinstance(value, list) and any(_has_member(inner, name) for inner in value)
-
-
-def _refused(member: str, reason: str) -> Fault:
-    return Fault(Kind.BAD_REQUEST, f"{member} is not available: {reason}. Leave it out.", param=member)
-
-
-def _invalid(error: msgspec.ValidationError) -> Fault:
-    """Put msgspec's message (`Expected …, got … - at `$.a[0].b``) into a caller's words."""
-    text, _, path = str(error).partition(" - at `$")
-    param = path.rstrip("`").removeprefix(".").replace("[...]", "[]") or None
-    if text.startswith("Object missing required field"):
-        member = text.split("`")[1]
-        param = f"{param}.{member}" if param else member
-        return Fault(Kind.BAD_REQUEST, f"{param} is missing.", param=param, code="missing_required_parameter")
-    return Fault(Kind.BAD_REQUEST, f"{param or 'The request body'} is not right: {text}.", param=param)
+            raise refused(f"tools[{at}].type", f"the hosted tool {tool.type!r} has no price here")

@@ -33,6 +33,8 @@ from farebox.dialects.openai_chat.thought import (
     write_detail,
     write_thinking,
 )
+from farebox.dialects.seal import unseal_id
+from farebox.dialects.splice import UNREADABLE
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -45,6 +47,7 @@ _MARKS = (
     "cache_control",
     "prompt_cache_breakpoint",
 )  # OpenRouter's word, which is Anthropic's, and OpenAI's.
+_EPHEMERAL = msgspec.Raw(b'{"type":"ephemeral"}')
 _TTLS_S = {"5m": 300, "1h": 3600}
 _DATA_URL = re.compile(r"data:([^;,]+);base64,")
 _AUDIO_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav"}
@@ -74,7 +77,8 @@ def read_message(raw: msgspec.Raw, path: str) -> Turn:
     name = fields.take("name", TEXT)
     parts, listed = _read_content(fields)
     if word == "tool":
-        result = ToolResult(fields.need("tool_call_id", TEXT), parts, listed=listed)
+        call_id, _ = unseal_id(fields.need("tool_call_id", TEXT))
+        result = ToolResult(call_id, parts, listed=listed)
         return Turn("user", (result,), name, extra=fields.left())
     if word == "assistant":
         parts = (*_read_thoughts(fields), *parts, *_read_refusal_beside(fields, listed), *_read_calls(fields))
@@ -104,12 +108,15 @@ def read_call(raw: msgspec.Raw, path: str) -> ToolCall | Opaque:
     if kind != "function" or function is None:
         return Opaque(NAME, f"{path}.type", "tool_calls", bytes(raw))
     name, arguments = function.need("name", TEXT), function.take("arguments", TEXT) or ""
+    # What the helpers of openai-python send back inside a call they parsed: it says `arguments` once more.
+    function.take("parsed_arguments", RAW)
     if not function.exhausted:
         return Opaque(NAME, f"{path}.function", "tool_calls", bytes(raw))
+    call_id, signature = unseal_id(fields.need("id", TEXT))
     signed = fields.find("extra_content", _extra_content)
-    signature = signed.google.thought_signature if signed else None
-    mark = read_mark(fields)
-    return ToolCall(fields.need("id", TEXT), name, arguments, signature, mark, fields.left())
+    if signed is not None:
+        signature = signed.google.thought_signature
+    return ToolCall(call_id, name, arguments, signature, read_mark(fields), fields.left())
 
 
 def write_call(call: ToolCall) -> dict[str, object]:
@@ -125,7 +132,7 @@ def find_signature(extra_content: msgspec.Raw) -> str | None:
     """The signature of a tool call in Google's form; None in any other."""
     try:
         return _extra_content.decode(extra_content).google.thought_signature
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 
@@ -144,8 +151,10 @@ def read_mark(fields: Fields) -> CacheMark | None:
 
 
 def write_mark(mark: CacheMark | None) -> dict[str, msgspec.Raw]:
-    """The members of a cache mark."""
-    return written(mark.native) if mark else {}
+    """The members of a cache mark: as its origin wrote it, ours in the words that OpenRouter took from Anthropic."""
+    if mark is None:
+        return {}
+    return written(mark.native) if mark.native else {_MARKS[0]: _EPHEMERAL}
 
 
 def _read_content(fields: Fields) -> tuple[tuple[Part, ...], bool]:
@@ -326,7 +335,7 @@ def _write_message(turn: Turn, parts: Sequence[Part]) -> dict[str, object]:
 
 
 def _write_content(parts: Sequence[Part], *, listed: bool) -> object:
-    if not listed and len(parts) == 1 and isinstance(parts[0], Text):
+    if not listed and len(parts) == 1 and isinstance(parts[0], Text) and parts[0].mark is None:
         return parts[0].text
     return [write_part(part) for part in parts]
 

@@ -7,36 +7,25 @@ language gets from elsewhere only what OpenAI documents, for many refuse members
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
-from msgspec.structs import replace
 
-from farebox.core.errors import Fault, Kind
 from farebox.dialects.conversation import (
-    Media,
     Members,
     Opaque,
     Output,
-    Part,
     Prompt,
     Reasoning,
-    Sampling,
     Schema,
-    Text,
-    Thought,
     Tool,
-    ToolCall,
     ToolChoice,
-    ToolResult,
-    Turn,
-    abroad,
 )
-from farebox.dialects.members import FLAG, LIST, NUMBER, RAW, TEXT, WHOLE, Fields, written
-from farebox.dialects.openai_chat.head import OWN
+from farebox.dialects.members import FLAG, LIST, RAW, TEXT, WHOLE, Fields, written
 from farebox.dialects.openai_chat.message import read_mark, read_message, write_mark, write_messages
 from farebox.dialects.openai_chat.thought import NAME
+from farebox.dialects.openai_sampling import read_sampling, write_sampling
+from farebox.dialects.own import OWN
 
 # Members without a field of ours that change the answer, each with the value that changes nothing.
 _BOUND: dict[str, object] = {
@@ -66,8 +55,10 @@ _BOUND: dict[str, object] = {
 }
 _EFFORT = "reasoning_effort"
 _REASONING = (_EFFORT, "reasoning", "thinking")  # OpenAI's, OpenRouter's, and DeepSeek's and z.ai's word.
-# How Anthropic's and Gemini's budgets are commonly put into OpenAI's words: at most so many tokens.
-_BUDGETS = ((4_096, "low"), (16_384, "medium"))
+# What most bodies have none of: then there is nothing to take.
+_CHOICES = frozenset({"tool_choice", "parallel_tool_calls"})
+_SPEAKS_OF_REASONING = frozenset(_REASONING)
+_NO_CHOICE, _NO_REASONING = ToolChoice(), Reasoning()
 _THINKING_MODES = {"enabled": True, "disabled": False}
 _NULL = msgspec.Raw(b"null")
 _USAGE_ON = msgspec.Raw(b'{"include_usage":true}')
@@ -99,7 +90,6 @@ class _JsonSchema(msgspec.Struct, tag_field="type", tag="json_schema", forbid_un
 
 _Choice: TypeAlias = Literal["auto", "none", "required"] | _NamedTool
 _Format: TypeAlias = _JsonObject | _JsonSchema
-_stop: msgspec.json.Decoder[str | list[str]] = msgspec.json.Decoder(str | list[str])
 _choice: msgspec.json.Decoder[_Choice] = msgspec.json.Decoder(_Choice)
 _format: msgspec.json.Decoder[_Format] = msgspec.json.Decoder(_Format)
 
@@ -111,7 +101,7 @@ def read_prompt(body: bytes) -> Prompt:
     messages = fields.need("messages", LIST)
     tools = fields.items("tools")
     reasoning, output = _read_reasoning(fields), _read_output(fields)
-    sampling, tool_choice = _read_sampling(fields), _read_tool_choice(fields)
+    sampling, tool_choice = read_sampling(fields), _read_tool_choice(fields)
     stream = fields.take("stream", FLAG)
     if stream:
         fields.take("stream_options", RAW)  # Ours are written instead.
@@ -130,9 +120,8 @@ def read_prompt(body: bytes) -> Prompt:
     )
 
 
-def write_prompt(prompt: Prompt, model: str) -> bytes:
-    """The conversation → a provider's body; Fault BAD_REQUEST names what chat completions cannot say."""
-    prompt = fit_prompt(prompt)
+def write_prompt(prompt: Prompt, model: str, *, ask_usage: bool = True) -> bytes:
+    """A fitted conversation → a provider's body."""
     wire: dict[str, object] = {
         "model": model,
         "messages": [message for turn in prompt.turns for message in write_messages(turn)],
@@ -140,37 +129,14 @@ def write_prompt(prompt: Prompt, model: str) -> bytes:
     if prompt.tools:
         wire["tools"] = [_write_tool(tool) for tool in prompt.tools]
     wire |= _write_tool_choice(prompt.tool_choice)
-    wire |= _write_sampling(prompt.sampling)
+    wire |= write_sampling(prompt.sampling)
     wire |= _write_output(prompt.output)
     wire |= _write_reasoning(prompt.reasoning)
     if prompt.stream is not None:
         wire["stream"] = prompt.stream
-    if prompt.stream:
+    if prompt.stream and ask_usage:
         wire["stream_options"] = _USAGE_ON  # Without it there is nothing to charge by.
     return msgspec.json.encode(wire | written(prompt.extra) | written(prompt.bound))
-
-
-def fit_prompt(prompt: Prompt) -> Prompt:
-    """The prompt as chat completions can say it: the rest is in `dropped`, or a Fault BAD_REQUEST names it."""
-    if prompt.origin == NAME:
-        return prompt
-    prompt = abroad(prompt, NAME)
-    dropped = list(prompt.dropped)
-    if prompt.sampling.top_k is not None:
-        dropped.append("top_k")
-    fitted = [_fit_turn(turn, dropped) for turn in prompt.turns]
-    tools = tuple(replace(tool, mark=None) if isinstance(tool, Tool) else tool for tool in prompt.tools)
-    return replace(
-        prompt,
-        turns=tuple(turn for turn in fitted if turn.parts),
-        tools=tools,
-        # "tool_choice is only allowed when tools are specified", says OpenAI.
-        tool_choice=prompt.tool_choice if tools else ToolChoice(),
-        sampling=replace(prompt.sampling, top_k=None),
-        output=replace(prompt.output, limit_member=None),
-        reasoning=replace(prompt.reasoning, native=()),
-        dropped=tuple(dict.fromkeys(dropped)),
-    )
 
 
 def _sorted(members: Members) -> tuple[Members, Members]:
@@ -215,6 +181,8 @@ def _write_tool(tool: Tool | Opaque) -> object:
 
 
 def _read_tool_choice(fields: Fields) -> ToolChoice:
+    if not fields.says(_CHOICES):
+        return _NO_CHOICE
     choice, parallel = fields.find("tool_choice", _choice), fields.take("parallel_tool_calls", FLAG)
     if isinstance(choice, _NamedTool):
         return ToolChoice("named", choice.function.name, parallel)
@@ -226,31 +194,6 @@ def _write_tool_choice(choice: ToolChoice) -> dict[str, object]:
     if choice.mode == "named":
         mode = {"type": "function", "function": {"name": choice.name}}
     return _said(tool_choice=mode, parallel_tool_calls=choice.parallel)
-
-
-def _read_sampling(fields: Fields) -> Sampling:
-    stop = fields.take("stop", _stop) or ()
-    return Sampling(
-        temperature=fields.take("temperature", NUMBER),
-        top_p=fields.take("top_p", NUMBER),
-        top_k=fields.take("top_k", WHOLE),
-        frequency_penalty=fields.take("frequency_penalty", NUMBER),
-        presence_penalty=fields.take("presence_penalty", NUMBER),
-        seed=fields.take("seed", WHOLE),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
-    )
-
-
-def _write_sampling(sampling: Sampling) -> dict[str, object]:
-    return _said(
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        frequency_penalty=sampling.frequency_penalty,
-        presence_penalty=sampling.presence_penalty,
-        seed=sampling.seed,
-        stop=sampling.stop or None,
-    )
 
 
 def _read_output(fields: Fields) -> Output:
@@ -292,9 +235,11 @@ def _write_output(output: Output) -> dict[str, object]:
 
 
 def _read_reasoning(fields: Fields) -> Reasoning:
+    if not fields.says(_SPEAKS_OF_REASONING):
+        return _NO_REASONING
     native = tuple((name, bytes(raw)) for name in _REASONING if (raw := fields.take(name, RAW)) is not None)
     if not native:
-        return Reasoning()
+        return _NO_REASONING
     said = {name: Fields(b'{"said":%b}' % raw, name) for name, raw in native}
     effort = said[_EFFORT].take("said", TEXT) if _EFFORT in said else None
     enabled, budget = None, None
@@ -306,69 +251,13 @@ def _read_reasoning(fields: Fields) -> Reasoning:
     if reasoning is not None:
         enabled, effort = reasoning.find("enabled", FLAG), reasoning.find("effort", TEXT) or effort
         budget = reasoning.find("max_tokens", WHOLE)
-    return Reasoning(enabled, effort, budget, native)
+    return Reasoning(enabled, effort, budget, native=native)
 
 
 def _write_reasoning(reasoning: Reasoning) -> dict[str, object]:
     if reasoning.native:
         return {**written(reasoning.native)}
-    effort = reasoning.effort
-    if effort is None and reasoning.budget is not None and reasoning.enabled is not False:
-        effort = next((word for most, word in _BUDGETS if reasoning.budget <= most), "high")
-    return _said(reasoning_effort=effort)
-
-
-def _fit_turn(turn: Turn, dropped: list[str]) -> Turn:
-    results: list[Part] = []
-    rest: list[Part] = []
-    for part in turn.parts:
-        dropped += _lost(part)
-        match part:
-            case ToolResult():
-                texts = tuple(_fit_part(inner) for inner in part.parts if isinstance(inner, Text))
-                results.append(ToolResult(part.call_id, texts))
-                # A tool message holds text alone: what it shows follows as the user's.
-                rest += [_fit_part(inner) for inner in part.parts if isinstance(inner, Media)]
-            case Thought():
-                pass  # A foreign thought is worthless here, and unknown members are refused.
-            case Text() | Media() | ToolCall() | Opaque():
-                rest.append(_fit_part(part))
-    says = any(isinstance(part, Text | Media) for part in rest)
-    # Some servers insist on the member where a message only calls tools.
-    extra: Members = (("content", b"null"),) if turn.role == "assistant" and not says else ()
-    return Turn(turn.role, (*results, *rest), turn.name, extra=extra)
-
-
-def _fit_part(part: Part) -> Part:
-    match part:
-        case Text() | ToolCall():
-            return replace(part, mark=None, signature=None)
-        case Media():
-            if part.data is None and part.kind in ("audio", "file"):
-                what = f"An address of {part.kind} content"
-                raise Fault(
-                    Kind.BAD_REQUEST, f"{what} cannot be passed on to this model: send the data.", param="url"
-                )
-            return replace(part, mark=None)
-        case ToolResult() | Thought() | Opaque():
-            return part
-
-
-def _lost(part: Part) -> Iterator[str]:
-    """The names of what a part cannot take along."""
-    match part:
-        case Thought():
-            yield "thinking"
-        case Text() | Media() | ToolCall() | ToolResult():
-            if part.mark is not None:
-                yield "cache_control"
-            if isinstance(part, ToolResult):
-                if part.failed:
-                    yield "is_error"
-                for inner in part.parts:
-                    yield from _lost(inner)
-        case Opaque():
-            pass
+    return _said(reasoning_effort=reasoning.effort)
 
 
 def _said(**members: object) -> dict[str, object]:

@@ -41,6 +41,8 @@ from farebox.dialects.openai_chat.chunk import NULL, Call, Choice, Chunk, Said, 
 from farebox.dialects.openai_chat.message import find_signature, read_part
 from farebox.dialects.openai_chat.thought import DETAILS, NAME, SUMMARY, read_detail
 from farebox.dialects.openai_chat.usage import read_usage_raw
+from farebox.dialects.seal import unseal_id
+from farebox.dialects.splice import UNREADABLE
 from farebox.dialects.sse import Splitter, data_of
 
 _CUT = "The model's provider ended its answer before it was whole. Try again."
@@ -85,6 +87,7 @@ class ChatReader:
 
     def __init__(self, *, stream: bool) -> None:
         self._splitter = Splitter() if stream else None
+        self._plain = not stream  # As it turns out to be: a few servers answer a stream in one piece.
         self._body: list[bytes] = []
         self._out: list[Event] = []
         self._id: str | None = None
@@ -106,7 +109,7 @@ class ChatReader:
         try:
             for event in self._splitter.feed(data):
                 self._read(data_of(event))
-        except Fault:
+        except (Fault, *UNREADABLE):  # What a first look passed over may still be no text.
             self._fail(_GARBLED)
         return self._taken()
 
@@ -142,6 +145,7 @@ class ChatReader:
             return
         chunk = find_chunk(data or rest)
         if chunk is not None:
+            self._plain = not data
             self._take(chunk)
 
     def _read_whole(self, body: bytes) -> None:
@@ -175,11 +179,11 @@ class ChatReader:
             self._fail(_SEVERAL)
             return
         # Perplexity sends both in every chunk: the step, and all so far.
-        said = choice.message or choice.delta if self._splitter is None else choice.delta or choice.message
+        said = choice.message or choice.delta if self._plain else choice.delta or choice.message
         if said is not None:
             try:
                 self._hear(said)
-            except Fault:  # A part in a shape nobody documents.
+            except (Fault, *UNREADABLE):  # A part in a shape nobody documents.
                 self._fail(_GARBLED)
         if isinstance(choice.stop_reason, str):
             self._stop_sequence = choice.stop_reason
@@ -299,7 +303,9 @@ class ChatReader:
         self._end_open()
         calling.index = self._parts
         self._parts += 1
-        self._out.append(PartBegan(calling.index, ToolCall(calling.id, name, "", extra=calling.extra)))
+        call_id, signature = unseal_id(calling.id)
+        calling.signature = calling.signature or signature
+        self._out.append(PartBegan(calling.index, ToolCall(call_id, name, "", extra=calling.extra)))
         self._out += [PartGrew(calling.index, text) for text in calling.early]
 
     def _grow(self, part: Part | None, text: str) -> None:

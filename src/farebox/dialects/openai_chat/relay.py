@@ -16,6 +16,7 @@ import msgspec
 from farebox.core.errors import Fault, Kind
 from farebox.core.usage import Usage
 from farebox.dialects.dialect import Cost, Head, Mark, Names
+from farebox.dialects.openai_chat.failure import write_failure
 from farebox.dialects.openai_chat.reader import FAILURES
 from farebox.dialects.openai_chat.usage import cost_members, read_usage_raw, write_usage
 from farebox.dialects.splice import UNREADABLE, Layout, lay_out
@@ -283,6 +284,10 @@ class ChatTap:
             b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[],"usage":%b}\n\n'
             % (names["id"], self._names.created_s, names["model"], write_usage(usage, cost))
         )
+
+    def fail(self, fault: Fault) -> bytes:
+        """An error inside a stream whose head has left."""
+        return write_failure(fault, self._names)
 
     def _shown(self, raw: bytes, cost: Cost | None) -> bytes:
         """A usage object with our charge in it, and nothing of what the provider charges us.

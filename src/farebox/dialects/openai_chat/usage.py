@@ -10,6 +10,7 @@ import msgspec
 
 from farebox.core.usage import Usage
 from farebox.dialects.dialect import Cost
+from farebox.dialects.splice import UNREADABLE
 
 TOKENS_MAX = 100_000_000  # Far above any context window; a provider that reports more is not believed.
 
@@ -45,7 +46,7 @@ def read_usage_raw(raw: bytes | msgspec.Raw) -> Usage | None:
     """Read a usage object; None if it is malformed or absurd, so that the charge is estimated and marked."""
     try:
         return read_usage(_decoder.decode(raw))
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

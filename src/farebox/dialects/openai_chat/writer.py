@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
+from farebox.core.errors import Fault
 from farebox.dialects.conversation import (
     Began,
     Event,
@@ -30,9 +31,11 @@ from farebox.dialects.conversation import (
     fold,
 )
 from farebox.dialects.dialect import Cost, Head, Names
+from farebox.dialects.openai_chat.failure import write_failure
 from farebox.dialects.openai_chat.message import write_call, write_part, write_signature
 from farebox.dialects.openai_chat.thought import DETAILS, NAME, write_detail
 from farebox.dialects.openai_chat.usage import write_usage
+from farebox.dialects.seal import seal_id
 
 _encode = msgspec.json.Encoder().encode
 # Members of a message that are lists; any other that is opaque is said whole.
@@ -90,6 +93,10 @@ class ChatWriter:
             case Began() | Failed():
                 return b""
 
+    def fail(self, fault: Fault) -> bytes:
+        """An error inside a stream whose head has left."""
+        return write_failure(fault, self._names)
+
     def _delta(self, members: bytes) -> bytes:
         if self._role_said:
             return self._start + members + self._stop
@@ -111,7 +118,7 @@ class ChatWriter:
             case ToolCall():
                 before = b'"tool_calls":[{"index":%d,"function":{"arguments":' % self._calls
                 self._growing[index] = _Growing(part, before, b"}}]")
-                call = {"index": self._calls} | write_call(part)
+                call = {"index": self._calls} | write_call(_sealed(part))
                 self._calls += 1
                 return self._delta(b'"tool_calls":[%b]' % _line(call))
             case Media():
@@ -157,6 +164,11 @@ class ChatWriter:
         )
 
 
+def _sealed(call: ToolCall) -> ToolCall:
+    """A call whose id carries its signature: most clients drop the member that has a place for it."""
+    return call if call.signature is None else replace(call, id=seal_id(call.id, call.signature))
+
+
 def _line(value: object) -> bytes:
     """JSON on one line: what goes home as written may hold line ends, and one would end the event's data."""
     text = _encode(value)
@@ -174,7 +186,7 @@ def write_reply(reply: Reply, names: Names, cost: Cost | None) -> bytes:
     texts = [part for part in reply.parts if isinstance(part, Text)]
     refusals = [part.text for part in texts if part.refusal]
     thoughts = [part for part in reply.parts if isinstance(part, Thought)]
-    calls = [write_call(part) for part in reply.parts if isinstance(part, ToolCall)]
+    calls = [write_call(_sealed(part)) for part in reply.parts if isinstance(part, ToolCall)]
     content = "".join(part.text for part in texts if not part.refusal)
     message: dict[str, object] = {
         "role": "assistant",

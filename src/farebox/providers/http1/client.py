@@ -31,13 +31,13 @@ class HttpUpstream:
         self._pool_limits = pool_limits
         self._tls = tls
         self._pools: dict[Origin, Pool] = {}
-        self._templates: dict[tuple[Endpoint, str, str, bool], tuple[Template, Pool]] = {}
+        self._templates: dict[tuple[object, ...], tuple[Template, Pool]] = {}
         self._closed = False
 
     async def send(self, endpoint: Endpoint, outgoing: Outgoing) -> Reply:
         """Send one request and wait for the head of its reply; a provider's Fault if none comes."""
-        key = (endpoint, outgoing.path, outgoing.method, outgoing.stream)
-        template, pool = self._templates.get(key) or self._prepare(endpoint, outgoing)
+        key = (endpoint, outgoing.path, outgoing.method, outgoing.stream, outgoing.headers)
+        template, pool = self._templates.get(key) or self._prepare(key, endpoint, outgoing)
         head = write_head(template, outgoing)
         connection = pool.find_idle()
         if connection is not None:
@@ -55,7 +55,9 @@ class HttpUpstream:
         for pool in self._pools.values():
             await pool.close()
 
-    def _prepare(self, endpoint: Endpoint, outgoing: Outgoing) -> tuple[Template, Pool]:
+    def _prepare(
+        self, key: tuple[object, ...], endpoint: Endpoint, outgoing: Outgoing
+    ) -> tuple[Template, Pool]:
         if self._closed:
             raise faults.closing()
         if len(self._templates) >= _TEMPLATES_MAX:
@@ -65,10 +67,7 @@ class HttpUpstream:
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pools[origin] = Pool(origin, template.proxy, self._pool_limits, self._get_tls)
-        prepared = self._templates[(endpoint, outgoing.path, outgoing.method, outgoing.stream)] = (
-            template,
-            pool,
-        )
+        prepared = self._templates[key] = (template, pool)
         return prepared
 
     def _get_tls(self) -> ssl.SSLContext:

@@ -27,7 +27,7 @@ _OURS = frozenset(
 
 
 class Template(msgspec.Struct, frozen=True):
-    """The constant part of the requests to one endpoint and path."""
+    """The constant part of the requests to one endpoint and path with the same headers of their own."""
 
     origin: Origin
     proxy: Proxy | None
@@ -62,16 +62,16 @@ def make_template(endpoint: Endpoint, outgoing: Outgoing, proxies: Proxies) -> T
     ]
     if through and proxy is not None and proxy.authorization is not None:
         lines.append(f"proxy-authorization: {proxy.authorization}")
-    lines += _write_headers(_credential(endpoint) + endpoint.headers)
+    lines += _write_headers(_credential(endpoint) + endpoint.headers + outgoing.headers)
     return Template(origin, proxy, "".join(f"{line}\r\n" for line in lines).encode("latin-1"))
 
 
 def write_head(template: Template, outgoing: Outgoing) -> bytes:
-    """The whole head of one request, blank line included. ValueError where one of its own headers is unsafe."""
+    """The whole head of one request, blank line included. ValueError where its content type is unsafe."""
     length = len(outgoing.body)
-    if outgoing.content_type == _JSON and not outgoing.headers and length:
+    if outgoing.content_type == _JSON and length:
         return template.head + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % length
-    lines = _write_headers(outgoing.headers)
+    lines: list[str] = []
     if length:
         if _VALUE.fullmatch(outgoing.content_type) is None:
             raise ValueError("the content type holds a character that no header may hold")
