@@ -13,16 +13,15 @@ from farebox.accounts.accounts import create_account
 from farebox.ledger.books import (
     HoldGoneError,
     HoldStandsError,
-    Move,
     Op,
     RequestRow,
     Result,
     SettleOp,
     apply_batch,
-    move,
     sweep,
 )
 from farebox.ledger.check import BooksReport, check_books
+from farebox.ledger.moves import Booked, Clash, Move, Short, TakenBack, move, take_back
 from farebox.ledger.rules import TransferKind
 from farebox.store.migrate import load_migrations, migrate
 from farebox.store.sqlite import SqliteDatabase
@@ -86,11 +85,19 @@ class LedgerFile:
             raise _UndoneError
         return result
 
-    def move(self, name: str, kind: TransferKind, change: int, *, id_: str | None = None) -> bool:
-        self._moves += 1
-        id_ = id_ or f"move-{self._moves}"
+    def move(
+        self, name: str, kind: TransferKind, change: int, *, id_: str | None = None
+    ) -> Booked | Short | Clash:
         with self.database.transaction() as work:
-            return move(work, Move(id_, self.accounts[name], kind, change, CURRENCY, None, NOW_US))
+            return move(work, self._as_move(name, kind, change, id_))
+
+    def take_back(self, name: str, change: int, *, id_: str | None = None) -> TakenBack | Clash:
+        with self.database.transaction() as work:
+            return take_back(work, self._as_move(name, TransferKind.CORRECTION, change, id_))
+
+    def _as_move(self, name: str, kind: TransferKind, change: int, id_: str | None) -> Move:
+        self._moves += 1
+        return Move(id_ or f"move-{self._moves}", self.accounts[name], kind, change, CURRENCY, None, NOW_US)
 
     def sweep(self, owner: str) -> int:
         with self.database.transaction() as work:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from farebox.ledger.books import ExtendOp, Held, HoldOp, Op, Refused, ReleaseOp, Result, Settled
+from farebox.ledger.moves import Booked
 from farebox.ledger.rules import TransferKind
 from tests.ledger.ledger_file import NOW_US, LedgerFile, settlement
 
@@ -69,7 +70,9 @@ class Teller:
         if verb == "sweep":
             return f"voided {self._ledger.sweep(name)}"
         self._ledger.open_wallet(name)
-        return "ok" if self._ledger.move(name, TransferKind(verb), int(rest[0])) else "refused"
+        return (
+            "ok" if isinstance(self._ledger.move(name, TransferKind(verb), int(rest[0])), Booked) else "refused"
+        )
 
     def _batch(self, lines: list[Line]) -> list[str]:
         operations = [self._operation(line.words) for line in lines]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from farebox.core.money import MAX_NANO
 from farebox.ledger.books import Settled
+from farebox.ledger.moves import Booked, Clash, TakenBack
 from farebox.ledger.rules import TransferKind, sides, split_charge
 from tests.ledger.ledger_file import LedgerFile, ledger_in, settlement
 from tests.ledger.story import Teller
@@ -249,12 +249,35 @@ def test_a_swept_hold_is_shown_as_leakage_until_its_call_is_settled(ledger: Ledg
     assert ledger.rows(shown) == [("posted", 200, None, 45, 0, 0, "INR")]
 
 
-def test_a_move_of_a_known_id_is_refused_by_the_database(ledger: LedgerFile) -> None:
+def test_a_move_asked_for_twice_moves_money_once(ledger: LedgerFile) -> None:
     ledger.open_wallet("a")
-    assert ledger.move("a", TransferKind.TOP_UP, 100, id_="once")
-    with pytest.raises(sqlite3.IntegrityError):
-        ledger.move("a", TransferKind.TOP_UP, 100, id_="once")
-    assert ledger.amounts("a").balance == 100
+    ledger.open_wallet("b")
+    assert ledger.move("a", TransferKind.TOP_UP, 100, id_="once") == Booked(new=True)
+    assert ledger.move("a", TransferKind.TOP_UP, 100, id_="once") == Booked(new=False)
+    for name, kind, change in (
+        ("a", TransferKind.TOP_UP, 101),
+        ("a", TransferKind.TOP_UP, -100),
+        ("a", TransferKind.GRANT, 100),
+        ("b", TransferKind.TOP_UP, 100),
+    ):
+        assert ledger.move(name, kind, change, id_="once") == Clash()
+    assert (ledger.amounts("a").balance, ledger.amounts("b").balance) == (100, 0)
+    assert ledger.check().balanced
+
+
+def test_what_a_wallet_cannot_give_back_is_booked_as_lost(ledger: LedgerFile) -> None:
+    Teller(ledger).tell("""
+        step              | answer             | free held spent
+        top_up a 100      | ok                 |  100    0     0
+        hold a c1 30      | held               |   70   30     0""")
+    for _ in range(3):
+        assert ledger.take_back("a", -90, id_="dispute") == TakenBack(70, 20)
+    assert ledger.take_back("a", -91, id_="dispute") == Clash()
+    assert ledger.rows("SELECT debit, credit, amount FROM losses") == [("bad_debt", "clearing:manual", 20)]
+    Teller(ledger).tell("""
+        step              | answer             | free held spent
+        hold a c2 1       | refused, 0 free    |    0   30     0""")
+    assert ledger.take_back("a", -5, id_="second") == TakenBack(0, 5)
     assert ledger.check().balanced
 
 
@@ -291,7 +314,7 @@ def test_a_settlement_that_was_undone_is_charged_by_what_the_wallet_has_then(led
         hold a c1 60      | held               |    0   60     0""")
     operation = settlement("c1", ledger.accounts["a"], due=90, hold=60)
     assert ledger.try_and_undo(operation) == Settled(60, 30)
-    assert ledger.move("a", TransferKind.TOP_UP, 100)
+    assert ledger.move("a", TransferKind.TOP_UP, 100) == Booked(new=True)
     assert ledger.commit(operation) == [Settled(90, 0)]
     assert ledger.rows("SELECT charge, leakage FROM requests") == [(90, 0)]
     assert ledger.check().balanced

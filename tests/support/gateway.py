@@ -17,7 +17,7 @@ from farebox.app.run import Bind
 from farebox.app.stock import discover, take_stock
 from farebox.app.worker import Worker
 from farebox.core.money import parse_nano
-from farebox.ledger.books import Move, move
+from farebox.ledger.moves import Move, move
 from farebox.ledger.check import check_books
 from farebox.ledger.rules import TransferKind
 from farebox.store.database import Record, Value

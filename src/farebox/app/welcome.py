@@ -14,7 +14,7 @@ from farebox.app.office import Office
 from farebox.app.stock import Stock, is_loopback
 from farebox.core.money import write_nano
 from farebox.core.rates import CHAT
-from farebox.ledger.books import Move, move
+from farebox.ledger.moves import Move, move
 from farebox.ledger.rules import TransferKind
 from farebox.providers.catalogue import SANDBOX
 from farebox.store.database import Transaction

@@ -14,7 +14,7 @@ from farebox.app.office import Office, plans_of
 from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, read_amount
 from farebox.cli.table import new_table, print_table
 from farebox.cli.times import write_time
-from farebox.ledger.books import Move, move
+from farebox.ledger.moves import Booked, Move, move
 from farebox.ledger.rules import TransferKind
 from farebox.store.database import Transaction
 
@@ -134,7 +134,7 @@ def _account(work: Transaction, office: Office, name: str, plan: str | None, gra
         grant = Move(
             office.ids.new(), account.id, TransferKind.GRANT, granted, wallet.currency, "credit", now_us
         )
-        if not move(work, grant):
+        if move(work, grant) != Booked(new=True):
             raise ValueError("the credit is more than the ledger can hold")
     return account
 

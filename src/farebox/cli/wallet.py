@@ -14,7 +14,7 @@ from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, 
 from farebox.cli.table import new_table, print_table
 from farebox.cli.times import write_time
 from farebox.core.money import write_nano
-from farebox.ledger.books import Move, move
+from farebox.ledger.moves import Booked, Move, move
 from farebox.ledger.rules import TransferKind
 
 Owner = Annotated[str, Parameter(help="The account whose wallet it is.")]
@@ -42,7 +42,7 @@ def credit(
     with opened(data, config) as office, office.database.transaction() as work:
         owner, currency = get_account(work, account), office.settings.wallet.currency
         transfer = Move(office.ids.new(), owner.id, kind, change, currency, reason, office.clock.now_us())
-        if not move(work, transfer):
+        if move(work, transfer) != Booked(new=True):
             why = (
                 "would hold more than the ledger can"
                 if change > 0

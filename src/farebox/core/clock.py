@@ -93,6 +93,11 @@ def _letters(value: int, shifts: range) -> str:
     return "".join([pairs[(value >> shift) & 1023] for shift in shifts])
 
 
+def first_ulid(at_us: int) -> str:
+    """The smallest ULID that could be made at a time: a bound for ranges of ids."""
+    return _letters(at_us // 1000, _TIME_SHIFTS).ljust(26, "0")
+
+
 class ManualIds:
     """Ids that count upwards, in the form of ULIDs."""
 

@@ -2,8 +2,9 @@
 
     whose fault   kinds
     ------------  ----------------------------------------------------------------------------------------
-    the caller's  BAD_REQUEST BAD_KEY NO_CREDIT FORBIDDEN ACCOUNT_DISABLED PLAN_REFUSED MODEL_REFUSED
-                  NOT_FOUND MODEL_NOT_FOUND WRONG_METHOD TOO_LARGE WRONG_MEDIA TOO_FAST
+    the caller's  BAD_REQUEST BAD_KEY NO_CREDIT BUDGET_SPENT KEY_PAUSED CHARGE_TOO_HIGH FORBIDDEN
+                  ACCOUNT_DISABLED PLAN_REFUSED MODEL_REFUSED NOT_FOUND MODEL_NOT_FOUND WRONG_METHOD
+                  CONFLICT IN_PROGRESS TOO_LARGE WRONG_MEDIA TOO_FAST
     a provider's  PROVIDER_REFUSED PROVIDER_ERROR PROVIDER_OVERLOADED PROVIDER_TIMEOUT PROVIDER_CUT
     ours          OVERLOADED DRAINING LEDGER_UNAVAILABLE BROKEN
 
@@ -34,6 +35,9 @@ class Kind(Enum):
     BAD_REQUEST = Row(400, "invalid_request_error", "invalid_request")
     BAD_KEY = Row(401, "authentication_error", "invalid_api_key")
     NO_CREDIT = Row(402, "billing_error", "insufficient_credits")
+    BUDGET_SPENT = Row(402, "billing_error", "budget_exceeded")
+    KEY_PAUSED = Row(402, "billing_error", "spend_breaker_tripped")
+    CHARGE_TOO_HIGH = Row(402, "billing_error", "max_charge_exceeded")
     FORBIDDEN = Row(403, "permission_error", "permission_denied")
     ACCOUNT_DISABLED = Row(403, "permission_error", "account_disabled")
     PLAN_REFUSED = Row(403, "permission_error", "plan_without_api_access")
@@ -41,6 +45,8 @@ class Kind(Enum):
     NOT_FOUND = Row(404, "not_found_error", "not_found")
     MODEL_NOT_FOUND = Row(404, "not_found_error", "model_not_found")
     WRONG_METHOD = Row(405, "invalid_request_error", "method_not_allowed")
+    CONFLICT = Row(409, "invalid_request_error", "idempotency_key_reused")
+    IN_PROGRESS = Row(409, "invalid_request_error", "idempotency_in_progress", retry=True)
     TOO_LARGE = Row(413, "invalid_request_error", "request_too_large")
     WRONG_MEDIA = Row(415, "invalid_request_error", "unsupported_media_type")
     TOO_FAST = Row(429, "rate_limit_error", "rate_limit_exceeded", retry=True)

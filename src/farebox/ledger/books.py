@@ -14,7 +14,16 @@ from collections.abc import Sequence
 import msgspec
 
 from farebox.core.money import MAX_NANO
-from farebox.ledger.rules import REVENUE, TransferKind, sides, split_charge, wallet_of
+from farebox.ledger.budgets import (
+    Guard,
+    Overspent,
+    free_guards,
+    read_guards,
+    settle_guards,
+    take_guards,
+    write_guards,
+)
+from farebox.ledger.rules import REVENUE, TransferKind, split_charge, wallet_of
 from farebox.store.database import Transaction, Value
 
 
@@ -28,6 +37,7 @@ class HoldOp(msgspec.Struct, frozen=True):
     model: str
     amount_nano: int
     created_us: int
+    guards: tuple[Guard, ...] = ()  # The windows of its key's budgets, all or nothing with the wallet.
 
 
 class ExtendOp(msgspec.Struct, frozen=True):
@@ -36,6 +46,8 @@ class ExtendOp(msgspec.Struct, frozen=True):
     id: str
     account_id: int
     amount_nano: int
+    key_id: int = 0
+    guards: tuple[Guard, ...] = ()
 
 
 class RequestRow(msgspec.Struct):
@@ -70,6 +82,7 @@ class RequestRow(msgspec.Struct):
     first_byte_us: int | None
     latency_us: int
     created: int
+    guards: str | None = None  # The windows of the key's budgets it counts in.
 
 
 class SettleOp(msgspec.Struct, frozen=True):
@@ -80,6 +93,7 @@ class SettleOp(msgspec.Struct, frozen=True):
 
     row: RequestRow
     settled_us: int
+    guards: tuple[Guard, ...] = ()
 
 
 class ReleaseOp(msgspec.Struct, frozen=True):
@@ -113,7 +127,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 Op = HoldOp | ExtendOp | SettleOp | ReleaseOp
-Result = Held | Refused | Settled
+Result = Held | Refused | Overspent | Settled
 
 
 class HoldGoneError(Exception):
@@ -128,7 +142,8 @@ _COLUMNS = ", ".join(RequestRow.__struct_fields__)
 _MARKS = ", ".join("?" * len(RequestRow.__struct_fields__))
 _INSERT_REQUEST = f"INSERT INTO requests ({_COLUMNS}) VALUES ({_MARKS})"  # noqa: S608 -- the struct's own field names
 _INSERT_HOLD = (
-    "INSERT INTO holds (id, account_id, key_id, owner, model, amount, created) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO holds (id, account_id, key_id, owner, model, amount, created, guards)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (id) DO NOTHING"
 )
 _INSERT_TRANSFER = (
@@ -168,35 +183,65 @@ def apply_batch(work: Transaction, operations: Sequence[Op]) -> list[Result]:
     return done
 
 
-def _hold(work: Transaction, ops: list[HoldOp]) -> list[Held | Refused]:
+def _hold(work: Transaction, ops: list[HoldOp]) -> list[Held | Refused | Overspent]:
+    over = {op.id: found for op in ops if op.guards and (found := _take_guards(work, op))}
     due: dict[int, int] = defaultdict(int)
     for op in ops:
-        due[op.account_id] += op.amount_nano
+        if op.id not in over:
+            due[op.account_id] += op.amount_nano
     fits = {account for account, amount in due.items() if _take(work, account, amount)}
-    results: list[Held | Refused] = []
-    rows: list[tuple[str, int, int, str, str, int, int]] = []
+    results: list[Held | Refused | Overspent] = []
+    taken: list[HoldOp] = []
     for op in ops:
-        if op.account_id in fits or _take(work, op.account_id, op.amount_nano):
-            rows.append((op.id, op.account_id, op.key_id, op.owner, op.model, op.amount_nano, op.created_us))
-            results.append(Held())
-        elif work.one("SELECT 1 FROM holds WHERE id = ?", op.id):
-            # A repeat: there is not enough to hold it twice, but nobody asks for that.
+        if op.id in over:
+            results.append(_unless_held(work, op, over[op.id]))
+        elif op.account_id in fits or _take(work, op.account_id, op.amount_nano):
+            taken.append(op)
             results.append(Held())
         else:
-            results.append(_refused(work, op.account_id))
+            free_guards(work, op.key_id, op.guards, op.amount_nano)
+            results.append(_unless_held(work, op, _refused(work, op.account_id)))
+    rows = [
+        (
+            op.id,
+            op.account_id,
+            op.key_id,
+            op.owner,
+            op.model,
+            op.amount_nano,
+            op.created_us,
+            write_guards(op.guards) if op.guards else None,
+        )
+        for op in taken
+    ]
     if rows and work.run_many(_INSERT_HOLD, rows) < len(rows):
         if len(ops) > 1:
             raise HoldStandsError
-        work.run(_FREE, ops[0].amount_nano, ops[0].account_id)  # A repeat: what was taken twice goes back.
+        # A repeat: what was taken twice goes back.
+        work.run(_FREE, ops[0].amount_nano, ops[0].account_id)
+        free_guards(work, ops[0].key_id, ops[0].guards, ops[0].amount_nano)
     return results
+
+
+def _take_guards(work: Transaction, op: HoldOp) -> Overspent | None:
+    return take_guards(work, op.account_id, op.key_id, op.guards, op.amount_nano)
+
+
+def _unless_held(work: Transaction, op: HoldOp, refusal: Refused | Overspent) -> Held | Refused | Overspent:
+    """A repeat of a hold that stands: there is not enough to hold it twice, but nobody asks for that."""
+    return Held() if work.one("SELECT 1 FROM holds WHERE id = ?", op.id) else refusal
 
 
 def _take(work: Transaction, account_id: int, amount_nano: int) -> bool:
     return amount_nano <= MAX_NANO and work.run(_TAKE, amount_nano, account_id, amount_nano) > 0
 
 
-def _extend(work: Transaction, op: ExtendOp) -> Held | Refused:
+def _extend(work: Transaction, op: ExtendOp) -> Held | Refused | Overspent:
+    over = take_guards(work, op.account_id, op.key_id, op.guards, op.amount_nano)
+    if over is not None:
+        return over
     if not _take(work, op.account_id, op.amount_nano):
+        free_guards(work, op.key_id, op.guards, op.amount_nano)
         return _refused(work, op.account_id)
     if not work.run("UPDATE holds SET amount = amount + ? WHERE id = ?", op.amount_nano, op.id):
         raise HoldGoneError(op.id)
@@ -204,9 +249,10 @@ def _extend(work: Transaction, op: ExtendOp) -> Held | Refused:
 
 
 def _release(work: Transaction, op: ReleaseOp) -> Settled:
-    found = work.one("DELETE FROM holds WHERE id = ? RETURNING amount", op.id)
+    found = work.one("DELETE FROM holds WHERE id = ? RETURNING amount, key_id, guards", op.id)
     if found is not None:
         work.run(_FREE, found[0], op.account_id)
+        free_guards(work, int(found[1] or 0), read_guards(found[2]), int(found[0] or 0))
     return Settled(0, 0)
 
 
@@ -236,6 +282,9 @@ def _settle(work: Transaction, ops: list[SettleOp]) -> list[Settled]:
     for row in beyond:
         _settle_beyond(work, row)
     _record(work, ops)
+    for op in ops:
+        if op.guards:
+            _settle_guards(work, op)
     return [Settled(op.row.charge, op.row.leakage) for op in ops]
 
 
@@ -292,7 +341,13 @@ def _settle_alone(work: Transaction, op: SettleOp) -> Settled:
         row.hold = 0
     _settle_beyond(work, row)
     _record(work, [op])
+    _settle_guards(work, op)
     return Settled(row.charge, row.leakage)
+
+
+def _settle_guards(work: Transaction, op: SettleOp) -> None:
+    row = op.row
+    settle_guards(work, row.key_id, op.guards, charge_nano=row.charge, held_nano=row.hold)
 
 
 def _balances(work: Transaction, account_id: int) -> tuple[int, int]:
@@ -301,59 +356,20 @@ def _balances(work: Transaction, account_id: int) -> tuple[int, int]:
     return int(row[0] or 0), int(row[1] or 0)
 
 
-class Move(msgspec.Struct, frozen=True):
-    """A transfer that is no charge: a top-up, grant or correction. `change_nano` is positive when money comes in."""
-
-    id: str
-    account_id: int
-    kind: TransferKind
-    change_nano: int
-    currency: str
-    reason: str | None
-    created_us: int
-
-
-def move(work: Transaction, transfer: Move) -> bool:
-    """Book a move; False if the wallet cannot pay or take it. A repeat of the same id is refused by the database."""
-    side = sides(transfer.kind, transfer.account_id, transfer.change_nano)
-    changed = work.run(
-        # Beyond 64 bits SQLite would go on in floating point without a word, hence the second bound.
-        "UPDATE wallets SET balance = balance + ? WHERE account_id = ? AND balance - held + ? >= 0 AND balance <= ?",
-        transfer.change_nano,
-        transfer.account_id,
-        transfer.change_nano,
-        MAX_NANO - max(transfer.change_nano, 0),
-    )
-    if not changed:
-        return False
-    work.run(
-        _INSERT_TRANSFER,
-        transfer.id,
-        transfer.account_id,
-        transfer.kind.value,
-        side.debit,
-        side.credit,
-        side.amount_nano,
-        transfer.currency,
-        transfer.reason,
-        transfer.created_us,
-    )
-    return True
-
-
 def sweep(work: Transaction, owner: str) -> int:
     """Void every hold of a dead owner; the number voided.
 
     What its calls may have cost at the provider is unknown, so the whole hold is shown as leakage: an upper bound.
     """
     holds = work.all(
-        "SELECT h.id, h.account_id, h.key_id, h.model, h.amount, h.created, w.currency"
+        "SELECT h.id, h.account_id, h.key_id, h.model, h.amount, h.created, w.currency, h.guards"
         " FROM holds h JOIN wallets w ON w.account_id = h.account_id WHERE h.owner = ?",
         owner,
     )
     for hold in holds:
         row = _swept(*hold)
         work.run(_FREE, row.hold, row.account_id)
+        free_guards(work, row.key_id, read_guards(row.guards), row.hold)
         work.run(_INSERT_REQUEST, *msgspec.structs.astuple(row))
     work.run("DELETE FROM holds WHERE owner = ?", owner)
     work.run("DELETE FROM owners WHERE id = ?", owner)
@@ -362,7 +378,7 @@ def sweep(work: Transaction, owner: str) -> int:
 
 def _swept(*hold: Value) -> RequestRow:
     """The row of a call whose owner died."""
-    id_, account_id, key_id, model, amount, created, currency = hold
+    id_, account_id, key_id, model, amount, created, currency, guards = hold
     return RequestRow(
         id=str(id_),
         account_id=int(account_id or 0),
@@ -393,4 +409,5 @@ def _swept(*hold: Value) -> RequestRow:
         first_byte_us=None,
         latency_us=0,
         created=int(created or 0),
+        guards=None if guards is None else str(guards),
     )

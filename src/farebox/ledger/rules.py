@@ -13,6 +13,7 @@ from typing import NamedTuple
 REVENUE = "revenue"
 GRANTS = "grants"
 MANUAL = "clearing:manual"
+BAD_DEBT = "bad_debt"
 
 
 class TransferKind(Enum):
@@ -47,10 +48,15 @@ def wallet_of(account_id: int) -> str:
     return f"wallet:{account_id}"
 
 
-def sides(kind: TransferKind, account_id: int, change_nano: int) -> Sides:
-    """Turn a change of a wallet (positive: money comes in) into a transfer."""
+def clearing_of(processor: str) -> str:
+    """The ledger's name of what a payment processor owes us."""
+    return f"clearing:{processor}"
+
+
+def sides(kind: TransferKind, account_id: int, change_nano: int, other: str | None = None) -> Sides:
+    """Turn a change of a wallet (positive: money comes in) into a transfer; `other` is its other end if not the usual."""
     assert change_nano != 0
-    wallet, other = wallet_of(account_id), _OTHER_SIDE[kind]
+    wallet, other = wallet_of(account_id), other or _OTHER_SIDE[kind]
     return Sides(other, wallet, change_nano) if change_nano > 0 else Sides(wallet, other, -change_nano)
 
 
