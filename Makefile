@@ -73,7 +73,7 @@ grid: .venv/dev.stamp ## play every caller with every provider, print the table,
 
 lock: .venv/dev.stamp ## make the locks anew from pyproject.toml (needs uv, and npm)
 	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml requirements/build.in --extra sandbox -o requirements/serve.txt
-	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml requirements/build.in --extra sandbox --group dev -o requirements/dev.txt
+	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml requirements/build.in --all-extras --group dev -o requirements/dev.txt
 	for major in 1 3; do $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/genai-$$major.in -o requirements/genai-$$major.txt || exit 1; done
 	cd tests/node && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m tests.node.lean

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.ledger import Cost
 from bench.load import Report
 from bench.meter import read_cpu, read_memory_kib
 from bench.parts import HERE, Broken, Target, fetch, find_nginx, started_farebox, started_nginx, started_stub
@@ -147,6 +149,16 @@ def _load_command(target: Target, options: Sequence[str]) -> list[str]:
     ]
 
 
+def measure_ledger(rounds: int) -> float:
+    """CPU of hold and settle in a process of its own, in microseconds a request: the median, without the callers'."""
+    command = [sys.executable, str(HERE / "ledger.py")]
+    costs = [
+        msgspec.json.decode(subprocess.run(command, capture_output=True, check=True).stdout, type=Cost)
+        for _ in range(rounds)
+    ]
+    return statistics.median(cost.cpu_us - cost.idle_us for cost in costs)
+
+
 def read_books(target: Target, calls: int) -> Books:
     """What the target's own counters say once every call is settled, or when waiting is over."""
     end_s = time.perf_counter() + BOOKED_S_MAX
@@ -239,7 +251,7 @@ def measure(given: argparse.Namespace, parts: ExitStack) -> int:
         books = read_books(farebox, rig.calls[farebox.name] + rig.calls.get(TRANSLATED, 0))
         print_books(books)
         right = right and books.are_right
-        results = bars(rows, farebox, stream_kib[farebox.name])
+        results = bars(rows, farebox, stream_kib[farebox.name], measure_ledger(given.rounds))
         print_bars(results)
     if given.json is not None:
         flat = [

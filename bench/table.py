@@ -16,6 +16,7 @@ ADDED_MS_MAX = 0.5
 READY_S_MAX = 1.0
 IDLE_MIB_MAX = 60.0
 STREAM_KIB_MAX = 30.0
+LEDGER_US_MAX = 40.0
 TRANSLATED = "translated"  # Farebox once more, before a provider of another dialect than the caller's.
 TRANSLATED_EVENT_US_MAX = 3.0
 TRANSLATED_REQUEST_US_MAX = 60.0
@@ -98,7 +99,7 @@ def ratio(rows: Rows, scenario: str, name: str, other: str = "nginx") -> float |
     return statistics.median(run.cpu_us / one.cpu_us for run, one in zip(runs, others, strict=True))
 
 
-def bars(rows: Rows, farebox: Target, stream_kib: float) -> list[Bar]:
+def bars(rows: Rows, farebox: Target, stream_kib: float, ledger_us: float) -> list[Bar]:
     """The promises about speed and size."""
     direct, through = rows.get(("one", "direct")), rows.get(("one", farebox.name))
     added_ms = None
@@ -110,6 +111,7 @@ def bars(rows: Rows, farebox: Target, stream_kib: float) -> list[Bar]:
         Bar("CPU of a plain request, x nginx", PLAIN_RATIO_MAX, ratio(rows, "plain", farebox.name)),
         Bar("CPU of a 100-event stream, x nginx", STREAM_RATIO_MAX, ratio(rows, "stream", farebox.name)),
         Bar("added median at one connection, ms", ADDED_MS_MAX, added_ms),
+        Bar("CPU of hold and settle, 16 callers, µs", LEDGER_US_MAX, ledger_us),
         Bar(
             "added by translation to a request, µs",
             TRANSLATED_REQUEST_US_MAX,

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from farebox.accounts.budgets import Budget, set_budget
+from farebox.accounts.keys import get_key
 from tests.api.caller import MODEL, Caller, error_of
 from tests.support.gateway import Gateway
 
@@ -95,6 +97,25 @@ async def test_a_key_describes_itself_without_its_secret(shared: Gateway) -> Non
     assert (data["is_free_tier"], data["plan"]) == (True, "free")
     assert data["rate_limit"] == {"requests": 10, "interval": "1m"}
     assert caller.key not in answer.text
+
+
+async def test_a_key_says_its_budgets_and_names_the_one_with_least_left(shared: Gateway) -> None:
+    caller = Caller(shared, "budgeted")
+    with shared.office.database.transaction() as work:
+        key = get_key(work, caller.key)
+        for period, amount in (("total", 7), ("month", 3)):
+            budget = Budget(period, amount * 10**9)
+            set_budget(work, key_id=key.id, account_id=key.account_id, budget=budget, now_us=1)
+    shared.worker.house.directory.refresh()
+    await caller.chat()
+    spent = float(units(caller.spent_nano()))
+    data = (await caller.get("/v1/key")).json()["data"]
+    assert (data["limit"], data["limit_remaining"], data["limit_reset"]) == (3, 3 - spent, "monthly")
+    month, total = data["budgets"]
+    assert (month["period"], month["limit"], month["used"], month["held"]) == ("month", 3, spent, 0)
+    end = datetime.fromisoformat(month["resets_at"])
+    assert (end.day, end.hour, end > datetime.now(UTC)) == (1, 0, True)
+    assert (total["period"], total["remaining"], total["resets_at"]) == ("total", 7 - spent, None)
 
 
 async def test_a_key_that_will_end_says_when(shared: Gateway) -> None:

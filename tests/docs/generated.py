@@ -17,11 +17,12 @@ from typing import cast
 from prometheus_client.core import Metric
 
 from farebox.accounts.plans import BUILT_IN, DEFAULT_PLAN
-from farebox.api import http
+from farebox.api import http, once
 from farebox.api.http import Answering, Server
 from farebox.api.metrics import Metrics
 from farebox.api.observe import LOG_BYTES_MAX, Observer
-from farebox.app import worker
+from farebox.api.wallet_history import AT_ONCE
+from farebox.app import bookkeeping, paperwork, paying, price_desk, worker
 from farebox.billing import wallet
 from farebox.cli.main import app
 from farebox.config.settings import Server as ServerSettings
@@ -31,6 +32,7 @@ from farebox.dialects.nesting import DEPTH_MAX
 from farebox.dialects.openai_chat.head import REFUSED
 from farebox.dialects.own import OWN
 from farebox.dialects.sse import EVENT_BYTES_MAX
+from farebox.features.idempotency.reply import REPLY_BYTES_MAX
 from farebox.features.stored_responses import feature
 from farebox.gateway import send
 from farebox.gateway.profiles import PROFILES, CodeStyle
@@ -61,7 +63,7 @@ def cli() -> str:
     verbs = whole[whole.index("\n## farebox up") + 1 :]
     lines = []
     # cyclopts puts the module that runs into the usage of a verb where Python was started with -m.
-    for line in re.sub(r"^(farebox [a-z ]+?) -m \S+", r"\1", verbs, flags=re.MULTILINE).splitlines():
+    for line in re.sub(r"^(farebox [a-z -]+?) -m \S+", r"\1", verbs, flags=re.MULTILINE).splitlines():
         indent = "  " if line.startswith("* ") else ""
         lines += textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False) or [""]
     return "\n".join(lines).rstrip() + "\n"
@@ -271,6 +273,10 @@ def limits() -> str:
             "not stored",
         ),
         ("an answer's end waits to be stored", _seconds(feature.KEEP_WAIT_S), "it leaves"),
+        ("reply that is kept for an `idempotency-key`", _size(REPLY_BYTES_MAX), "409 on a repeat"),
+        ("a repeat waits for the first", _seconds(once.PATIENCE_S), "409"),
+        ("repeats that wait on a worker", f"{once.WAITING_MAX:,}", "409"),
+        ("statements, pages of transfers and PDF that a worker makes at once", str(AT_ONCE), "the next waits"),
     ]
     return table("what, at most, beyond it", rows)
 
@@ -285,8 +291,15 @@ def duties() -> str:
             ("write the access log", _seconds(worker.FLUSH_S)),
             ("copy the database's log into its file", _seconds(worker.CHECKPOINT_S)),
             ("note when keys were last used", _seconds(worker.NOTE_USE_S)),
-            ("check the books", _seconds(worker.CHECK_BOOKS_S)),
+            ("check the books", _seconds(bookkeeping.CHECK_S)),
             ("forget stored responses past their days", _seconds(worker.FORGET_S)),
+            ("make invoices and credit notes that are missing", _seconds(paperwork.ISSUE_S)),
+            ("ask processors about payments that wait", _seconds(paying.RESOLVE_S)),
+            ("buy for wallets that run low", _seconds(paying.AUTO_S)),
+            ("work out prices ahead", _seconds(price_desk.PLAN_S)),
+            ("put prices in force that are due", _seconds(price_desk.ADVANCE_S)),
+            ("tell customers of dearer prices", _seconds(price_desk.ANNOUNCE_S)),
+            ("forget idempotency keys past their hours", _seconds(worker.FORGET_S)),
         ),
     )
 

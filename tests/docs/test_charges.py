@@ -15,7 +15,7 @@ from farebox.core.rates import Rates
 from farebox.core.usage import Usage
 from farebox.dialects import DIALECTS
 from farebox.dialects.dialect import Head
-from farebox.gateway import deliver, hold, settle
+from farebox.gateway import deliver, hold, settle, tokens
 from farebox.gateway.call import Call, Grant, Provider, Route
 from farebox.gateway.profiles import STANDARD
 from farebox.providers.listing import Listing
@@ -95,17 +95,16 @@ def test_the_worked_holds_come_out(tmp_path: Path) -> None:
     route = Route(cast("Provider", None), listing, "", rates, rates)
     rows = table(PAGE, "Worked holds")
     assert len(rows) >= 4
-    for body, kind, limit, choices, prompt, output, amount in rows:
+    for estimate, kind, limit, choices, prompt, output, amount in rows:
         head = Head(
             model.id,
             stream=kind == "stream",
             output_limit=None if limit == "none" else int(limit),
             choices=int(choices),
         )
-        call = Call(
-            "", STANDARD, DIALECTS["openai_chat"], b"x" * int(body), head, cast("Grant", None), 0, 0.0
-        )
-        assert (hold.prompt_tokens(call, route), hold.held_output(call, route)) == (int(prompt), int(output))
+        call = Call("", STANDARD, DIALECTS["openai_chat"], b"", head, cast("Grant", None), 0, 0.0)
+        held = hold.held_prompt(int(estimate), route), hold.held_output(call, route)
+        assert held == (int(prompt), int(output))
         assert write_nano(hold_nano(int(prompt), int(output), price)) == amount
 
 
@@ -118,9 +117,13 @@ def test_the_estimates_come_out() -> None:
 
 def test_the_numbers_in_the_sentences_are_the_products() -> None:
     said = " ".join(PAGE.split())
-    for number in (hold.STREAM_HOLD_TOKENS, hold.OUTPUT_UNKNOWN_TOKENS):
+    for number in (hold.STREAM_HOLD_TOKENS, hold.OUTPUT_UNKNOWN_TOKENS, *tokens.MEDIA_BOUNDS["image"][:1]):
         assert f"{number:,}" in said
-    assert f"one token for {_word(settle.BYTES_PER_TOKEN)} bytes of the request's body" in said
+    assert f"enough for {hold.LEAST_TOKENS} tokens of output" in said
+    assert f"if that is {hold.LEAST_ASKED_TOKENS} tokens or more" in said
+    assert hold.SHARES == 8, "an eighth of what is free"
+    assert tokens.ENVELOPE_TOKENS == 12, "twelve tokens are taken off"
+    assert f"one token for {_word(settle.BYTES_PER_TOKEN)} bytes of content" in said
     assert f"carry {_word(settle.EVENT_IS_TOKEN_BYTES)} bytes of content or fewer" in said
     assert f"waits up to {deliver.FINISH_WAIT_S:g} s" in " ".join(page("docs/architecture.md").split())
 

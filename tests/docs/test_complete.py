@@ -14,8 +14,12 @@ from farebox.api.account import AccountSurfaces
 from farebox.api.health import Health
 from farebox.api.metrics import Metrics
 from farebox.api.observe import Line
+from farebox.api.once import Once
 from farebox.api.setup import Setup
-from farebox.app.surfaces import surfaces
+from farebox.api.topups import TopupSurfaces
+from farebox.api.wallet_history import WalletHistory
+from farebox.api.webhooks import Webhooks
+from farebox.app.surfaces import paying_surfaces, surfaces, wallet_surfaces
 from farebox.billing.receipts import Receipts
 from farebox.cli.main import app
 from farebox.config.environment import section_keys, variable_for
@@ -64,8 +68,11 @@ def every_surface() -> set[tuple[str, str]]:
         cast("Metrics", _Named()),
         cast("Setup", _Named()),
         stored=cast("StoredResponses", None),
+        once=cast("Once", None),
         max_in_flight=1,
     )
+    rows += wallet_surfaces(cast("WalletHistory", _Named()))
+    rows += paying_surfaces(cast("TopupSurfaces", _Named()), cast("Webhooks", _Named()))
     found = set()
     for row in rows:
         bases = [
@@ -113,7 +120,8 @@ def test_every_code_of_its_own_is_told() -> None:
     codes = {code for text in SOURCES.values() for code in re.findall(r"\bcode=\"([a-z_]+)\"", text)}
     sandboxed = {"unknown_url"}  # The sandbox's word to us, not ours to a caller.
     assert len(codes) > 5
-    missing = [code for code in codes - sandboxed if f"`{code}`" not in page("docs/api.md")]
+    told = page("docs/api.md") + page("docs/admin-api.md")
+    missing = [code for code in codes - sandboxed if f"`{code}`" not in told]
     assert not missing
 
 
@@ -179,8 +187,13 @@ def test_every_variable_that_is_read_is_told() -> None:
 
 def test_settings_without_effect_are_told_and_no_others() -> None:
     told = set(re.findall(r"`(\w+)`", page("docs/settings.md").partition("## Not in effect yet")[2]))
-    # Where settings are only handed on, into the structs that might act on them.
-    handed_on = ("src/farebox/config/", "src/farebox/app/office.py", "src/farebox/app/stock.py")
+    # Where settings are only handed on, into the structs that might act on them, or shown.
+    handed_on = (
+        "src/farebox/config/",
+        "src/farebox/app/office.py",
+        "src/farebox/app/stock.py",
+        "src/farebox/api/admin/plans.py",
+    )
     acting = "".join(text for path, text in SOURCES.items() if not path.startswith(handed_on))
     for name in told - {"redis"}:
         assert not re.search(rf"\.{name}\b", acting), f"{name} has an effect now: take it off the list"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -185,14 +185,18 @@ class Shop(msgspec.Struct):
         for name, provider in providers.items():
             providers[name] = replace(provider, dialect=dialect)
 
-    async def open(self, body: bytes, path: str = "/v1/chat/completions") -> Caller:
+    async def open(
+        self, body: bytes, path: str = "/v1/chat/completions", headers: Mapping[str, str] | None = None
+    ) -> Caller:
         """Send a body as it is."""
         loop = asyncio.get_running_loop()
         host, port = self.gateway.url.removeprefix("http://").split(":")
         _, caller = await loop.create_connection(Caller, host, int(port))
         head = (
             f"POST {path} HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {self.key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            + "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+            + "\r\n"
         )
         caller.transport.write(head.encode() + body)
         return caller

@@ -1,4 +1,4 @@
-"""A ledger in a real SQLite file, driven by operations as the group commit drives it: a batch, or else one by one."""
+"""A ledger in a real database, driven by operations as the group commit drives it: a batch, or else one by one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+import psycopg
 
 from farebox.accounts.accounts import create_account
 from farebox.ledger.books import (
@@ -23,6 +24,7 @@ from farebox.ledger.books import (
 from farebox.ledger.check import BooksReport, check_books
 from farebox.ledger.moves import Booked, Clash, Move, Short, TakenBack, move, take_back
 from farebox.ledger.rules import TransferKind
+from farebox.store.database import Database
 from farebox.store.migrate import load_migrations, migrate
 from farebox.store.sqlite import SqliteDatabase
 
@@ -31,6 +33,7 @@ POISON = (
     HoldGoneError,
     HoldStandsError,
     sqlite3.Error,
+    psycopg.Error,
 )  # Any of these ends in a replay, as any exception does.
 NOW_US = 1_700_000_000_000_000
 
@@ -46,8 +49,8 @@ class Amounts(msgspec.Struct):
 class LedgerFile:
     """Wallets and owners by name; amounts as committed."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = SqliteDatabase(path)
+    def __init__(self, database: Database) -> None:
+        self.database = database
         migrate(self.database, load_migrations())
         self.accounts: dict[str, int] = {}
         self._moves = 0
@@ -135,7 +138,8 @@ class _UndoneError(Exception):
 
 @contextmanager
 def ledger_in(folder: Path) -> Iterator[LedgerFile]:
-    ledger = LedgerFile(folder / "farebox.db")
+    """A ledger in a SQLite file."""
+    ledger = LedgerFile(SqliteDatabase(folder / "farebox.db"))
     try:
         yield ledger
     finally:

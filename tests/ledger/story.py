@@ -71,7 +71,9 @@ class Teller:
             return f"voided {self._ledger.sweep(name)}"
         self._ledger.open_wallet(name)
         return (
-            "ok" if isinstance(self._ledger.move(name, TransferKind(verb), int(rest[0])), Booked) else "refused"
+            "ok"
+            if isinstance(self._ledger.move(name, TransferKind(verb), int(rest[0])), Booked)
+            else "refused"
         )
 
     def _batch(self, lines: list[Line]) -> list[str]:

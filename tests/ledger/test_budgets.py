@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +9,7 @@ from farebox.ledger.books import ExtendOp, Held, HoldOp, Refused, ReleaseOp, Set
 from farebox.ledger.budgets import HOUR, HOUR_US, Guard, Overspent
 from farebox.ledger.rules import TransferKind
 from tests.ledger.ledger_file import NOW_US, LedgerFile, ledger_in, settlement
+from tests.support.stores import Store
 
 KEY = 1
 DAY = Guard("day", NOW_US, 100)
@@ -19,12 +17,12 @@ TOTAL = Guard("total", 0, 150)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[LedgerFile]:
-    with ledger_in(tmp_path) as ledger:
-        ledger.open_wallet("a")
-        ledger.enlist("w1")
-        ledger.move("a", TransferKind.TOP_UP, 1000)
-        yield ledger
+def ledger(store: Store) -> LedgerFile:
+    ledger = LedgerFile(store.database)
+    ledger.open_wallet("a")
+    ledger.enlist("w1")
+    ledger.move("a", TransferKind.TOP_UP, 1000)
+    return ledger
 
 
 def hold(ledger: LedgerFile, call: str, amount: int, *guards: Guard, key: int = KEY) -> HoldOp:
@@ -185,3 +183,19 @@ def test_windows_say_what_their_calls_were_charged_and_hold(
             charged = sum(int(row[0] or 0) for row in ledger.rows("SELECT charge FROM requests"))
             for spent, held in windows(ledger).values():
                 assert (spent, held) == (charged, sum(standing.values()))
+
+
+@pytest.mark.parametrize("column", ["spent", "held"])
+def test_a_window_that_says_something_else_than_its_calls_is_a_breach(
+    ledger: LedgerFile, column: str
+) -> None:
+    ledger.commit(hold(ledger, "c1", 60, DAY), hold(ledger, "c2", 20, DAY))
+    ledger.commit(settle(ledger, "c1", 45, 60, DAY))
+    assert ledger.check().balanced
+    with ledger.database.transaction() as work:
+        work.run(f"UPDATE budget_windows SET {column} = {column} + 1")
+    (breach,) = ledger.check().breaches
+    assert (breach.row, breach.found, breach.expected) == {
+        "spent": (f"{KEY} day:{NOW_US}", "46", "45"),
+        "held": (f"{KEY} day:{NOW_US}", "21", "20"),
+    }[column]

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from farebox.ledger.check import ROWS_MAX, RULES, BooksReport
-from tests.ledger.ledger_file import LedgerFile, ledger_in
+from tests.ledger.ledger_file import LedgerFile
 from tests.ledger.story import Teller
+from tests.support.stores import Store
 
+Plant = Callable[..., BooksReport]
 TRANSFER = "id, account_id, kind, debit, credit, amount, currency, created"
+WINDOW = "INSERT INTO budget_windows (key_id, period, starts, account_id, seed, spent, held) VALUES"
 # What is planted for each rule, in books of two wallets, a charge `c1` and a hold `c2`; and the row it must name.
 PLANTED = {
     "a wallet's balance is the sum of its transfers": (
@@ -44,6 +45,14 @@ PLANTED = {
         "UPDATE transfers SET currency = 'USD' WHERE id = 'c1'",
         "c1",
     ),
+    "what a budget's window has held is the sum of its holds": (
+        f"{WINDOW} (1, 'day', 0, 1, 0, 0, 7)",
+        "1 day:0",
+    ),
+    "what a budget's window has spent is the sum of its calls": (
+        f"{WINDOW} (1, 'day', 0, 1, 2, 7, 0)",
+        "1 day:0",
+    ),
 }
 FURTHER = [
     ("every charge is one request's", "UPDATE requests SET charge = charge + 1 WHERE id = 'c1'", "c1"),
@@ -59,26 +68,27 @@ FURTHER = [
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[LedgerFile]:
-    with ledger_in(tmp_path) as ledger:
-        Teller(ledger).tell("""
-            step              | answer             | free held spent
-            top_up a 100      | ok                 |  100    0     0
-            top_up b 50       | ok                 |   50    0     0
-            hold a c1 60      | held               |   40   60     0
-            settle c1 45      | charged 45         |   55    0    45
-            hold a c2 10      | held               |   45   10    45""")
-        yield ledger
+def ledger(store: Store) -> LedgerFile:
+    ledger = LedgerFile(store.database)
+    Teller(ledger).tell("""
+        step              | answer             | free held spent
+        top_up a 100      | ok                 |  100    0     0
+        top_up b 50       | ok                 |   50    0     0
+        hold a c1 60      | held               |   40   60     0
+        settle c1 45      | charged 45         |   55    0    45
+        hold a c2 10      | held               |   45   10    45""")
+    return ledger
 
 
-def plant(ledger: LedgerFile, *statements: str) -> BooksReport:
+@pytest.fixture
+def plant(ledger: LedgerFile, store: Store) -> Plant:
     """Break the books behind the ledger's back, past the schema's own checks."""
-    with sqlite3.connect(ledger.database.path) as connection:
-        connection.execute("PRAGMA ignore_check_constraints=ON")
-        for statement in statements:
-            connection.execute(statement)
-    connection.close()
-    return ledger.check()
+
+    def plant(*statements: str) -> BooksReport:
+        store.break_in(*statements)
+        return ledger.check()
+
+    return plant
 
 
 def test_books_that_balance_are_counted(ledger: LedgerFile) -> None:
@@ -88,29 +98,29 @@ def test_books_that_balance_are_counted(ledger: LedgerFile) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_breach_of_the_rule_is_found_and_named(ledger: LedgerFile, rule: str) -> None:
+def test_a_breach_of_the_rule_is_found_and_named(plant: Plant, rule: str) -> None:
     statement, row = PLANTED[rule]
-    report = plant(ledger, statement)
+    report = plant(statement)
     assert not report.balanced
     assert row in {breach.row for breach in report.breaches if breach.rule == rule}, report.breaches
 
 
 @pytest.mark.parametrize(("rule", "statement", "row"), FURTHER)
-def test_a_further_breach_is_found_and_named(ledger: LedgerFile, rule: str, statement: str, row: str) -> None:
-    report = plant(ledger, statement)
+def test_a_further_breach_is_found_and_named(plant: Plant, rule: str, statement: str, row: str) -> None:
+    report = plant(statement)
     assert row in {breach.row for breach in report.breaches if breach.rule == rule}, report.breaches
 
 
-def test_a_breach_says_what_is_there_and_what_should_be(ledger: LedgerFile) -> None:
-    report = plant(ledger, "UPDATE wallets SET balance = 56 WHERE account_id = 1")
+def test_a_breach_says_what_is_there_and_what_should_be(plant: Plant) -> None:
+    report = plant("UPDATE wallets SET balance = 56 WHERE account_id = 1")
     (breach,) = report.breaches
     assert (breach.row, breach.found, breach.expected) == ("wallet:1", "56", "55")
 
 
-def test_no_rule_names_more_rows_than_one_can_read(ledger: LedgerFile) -> None:
+def test_no_rule_names_more_rows_than_one_can_read(plant: Plant) -> None:
     transfer = (
         f"INSERT INTO transfers ({TRANSFER}) VALUES ('%s', 1, 'charge', 'wallet:1', 'revenue', 1, 'INR', 1)"
     )
-    report = plant(ledger, *(transfer % f"c{number}" for number in range(ROWS_MAX + 5)))
+    report = plant(*(transfer % f"c{number}" for number in range(ROWS_MAX + 5)))
     named = [breach for breach in report.breaches if breach.rule == "every charge is one request's"]
     assert len(named) == ROWS_MAX

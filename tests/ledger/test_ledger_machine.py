@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -13,6 +14,8 @@ from farebox.ledger.moves import Booked
 from farebox.ledger.rules import TransferKind
 from tests.ledger.ledger_file import NOW_US, Amounts, LedgerFile, settlement
 from tests.ledger.model import Model, Unknown
+from tests.support.postgres import PostgresServer
+from tests.support.stores import opened_store
 
 WALLETS = ("a", "b", "c")
 OWNERS = ("w1", "w2")
@@ -24,10 +27,11 @@ amounts = st.integers(0, 120)
 class Ledger(RuleBasedStateMachine):
     """Any operations in any batches leave the books as the model says, balanced after every step."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str, server: PostgresServer | None) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="farebox-ledger-"))
-        self.ledger = LedgerFile(self.folder / "farebox.db")
+        self.stack = ExitStack()
+        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="farebox-ledger-")))
+        self.ledger = LedgerFile(self.stack.enter_context(opened_store(engine, folder, server)).database)
         self.model = Model()
         self.asked: dict[str, HoldOp] = {}  # An id never names a second hold, nor a second settlement.
         self.known: dict[str, int] = {}  # Holds as their callers remember them.
@@ -87,8 +91,7 @@ class Ledger(RuleBasedStateMachine):
         self.posted = posted
 
     def teardown(self) -> None:
-        self.ledger.close()
-        shutil.rmtree(self.folder)
+        self.stack.close()
 
     def _operations(self) -> st.SearchStrategy[Op]:
         calls = st.sampled_from(sorted(CALLS))
@@ -143,13 +146,25 @@ def _plain(result: Result | Exception) -> Result | Unknown:
     return result
 
 
-def test_any_operations_in_any_batches_leave_exact_books() -> None:
+def _machine_on(engine: str, server: PostgresServer | None) -> type[Ledger]:
+    class LedgerOnEngine(Ledger):
+        def __init__(self) -> None:
+            super().__init__(engine, server)
+
+    return LedgerOnEngine
+
+
+@pytest.mark.parametrize(("engine", "examples"), [("sqlite", 30), ("postgresql", 8)])
+def test_any_operations_in_any_batches_leave_exact_books(
+    request: pytest.FixtureRequest, engine: str, examples: int
+) -> None:
+    server = None if engine == "sqlite" else request.getfixturevalue("postgres")
     run_state_machine_as_test(
-        Ledger,
+        _machine_on(engine, server),
         settings=settings(
             # Without shrinking, which takes minutes here: whoever must understand a failure adds Phase.shrink.
             phases=(Phase.generate,),
-            max_examples=30,
+            max_examples=examples,
             stateful_step_count=20,
             deadline=None,
             database=None,

@@ -1,22 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from farebox.core.money import MAX_NANO
 from farebox.ledger.books import Settled
 from farebox.ledger.moves import Booked, Clash, TakenBack
 from farebox.ledger.rules import TransferKind, sides, split_charge
-from tests.ledger.ledger_file import LedgerFile, ledger_in, settlement
+from tests.ledger.ledger_file import LedgerFile, settlement
 from tests.ledger.story import Teller
+from tests.support.stores import Store
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[LedgerFile]:
-    with ledger_in(tmp_path) as ledger:
-        yield ledger
+def ledger(store: Store) -> LedgerFile:
+    return LedgerFile(store.database)
 
 
 STORIES = {

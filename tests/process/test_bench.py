@@ -156,10 +156,11 @@ def test_ratios_pair_the_runs_of_a_round_and_bars_compare_them() -> None:
     assert ratio(rows, "plain", "farebox") == 7
     assert ratio(rows, "stream", "farebox") is None
     farebox = Target("farebox", "http://127.0.0.1:1/v1", ready_s=0.5, idle_kib=61 * 1024)
-    assert [(bar.value, bar.met) for bar in bars(rows, farebox, stream_kib=12)] == [
+    assert [(bar.value, bar.met) for bar in bars(rows, farebox, stream_kib=12, ledger_us=41)] == [
         (7, True),  # A plain request.
         (None, True),  # Streams were not measured.
         (pytest.approx(0.6), False),  # Added at one connection.
+        (41, False),  # Hold and settle.
         (pytest.approx(40), True),  # Of a request that is translated.
         (pytest.approx(10), False),  # Of an event.
         (0.5, True),

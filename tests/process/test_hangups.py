@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI
 
+from farebox.gateway.tokens import ENVELOPE_TOKENS, text_tokens
 from tests.support.answers import Answer, chat, late, slow, stall, stream
 from tests.support.books import ACCOUNT, assert_balanced, balance_nano, holds, requests, settled
 from tests.support.clients import DONE, Caller, body_of
@@ -120,8 +120,9 @@ async def test_a_caller_who_hangs_up_stops_the_provider_and_pays_for_what_was_de
             await upstream.requests[0].closed_within(1.0)
             await wait_for_settled(data, head.id)
             row = requests(data, config)[head.id]
-            assert row["usage"] == {"input_fresh": math.ceil(len(body) / 4), "output_visible": events}
-            assert nano(row["charge"]) == math.ceil(len(body) / 4) * INPUT_NANO + events * OUTPUT_NANO
+            prompt = text_tokens(body) - ENVELOPE_TOKENS
+            assert row["usage"] == {"input_fresh": prompt, "output_visible": events}
+            assert nano(row["charge"]) == prompt * INPUT_NANO + events * OUTPUT_NANO
             assert (row["partial"], row["estimated"], row["status"]) == (True, True, 499)
             assert holds(data) == {}
             assert balance_nano(data, config) == 10**9 - nano(row["charge"])

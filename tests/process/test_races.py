@@ -14,6 +14,8 @@ from tests.support.books import ACCOUNT, assert_balanced, balance_nano, requests
 from tests.support.clients import body_of, call, get, header
 from tests.support.faulty import serve_faulty
 from tests.support.process import new_key, up
+from tests.support.races import CALLERS as CALLERS_EACH
+from tests.support.races import race, told
 from tests.support.shop import CALL_NANO, nano, open_shop
 
 pytestmark = pytest.mark.process
@@ -89,3 +91,11 @@ async def learn_hold(url: str, key: str, body: bytes) -> int:
     assert receipt.status == 402
     assert header(receipt, "x-should-retry") == "false"
     return nano(receipt.json["error"]["needed"])
+
+
+async def test_nobody_is_sent_away_from_a_wallet_that_could_hold_the_call(tmp_path: Path) -> None:
+    async with serve_faulty() as upstream:
+        outcome = await race(tmp_path, upstream, wallets=40, workers=2, seed=3)
+    print(told(outcome))
+    assert outcome.calls >= 40 * CALLERS_EACH
+    assert outcome.answered > 0 < outcome.refused

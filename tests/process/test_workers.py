@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from farebox.gateway.tokens import ENVELOPE_TOKENS, text_tokens
 from tests.support.answers import Answer, stall, stream
 from tests.support.books import ACCOUNT, assert_balanced, balance_nano, holds, requests
 from tests.support.clients import Caller, Receipt, body_of, call, get, is_finish
@@ -25,8 +25,8 @@ STREAMS = 16  # Enough that, whatever the kernel's hash, both of two workers hav
 MINUTE_S = 60
 ROOM_S = 10  # Of the minute that a test of it wants left.
 
-# Its four words are small, so each counts as a token; of the prompt, four bytes do.
-PARTIAL_NANO = math.ceil(len(body_of(stream=True)) / 4) * INPUT_NANO + 4 * OUTPUT_NANO
+# Its four words are small, so each counts as a token; the prompt is estimated.
+PARTIAL_NANO = (text_tokens(body_of(stream=True)) - ENVELOPE_TOKENS) * INPUT_NANO + 4 * OUTPUT_NANO
 
 
 def slow_ending(seconds: float) -> Answer:

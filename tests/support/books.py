@@ -33,10 +33,12 @@ def balance_nano(data: Path, config: Path | None = None, account: str = ACCOUNT)
     return balance
 
 
-def assert_balanced(data: Path, config: Path | None = None) -> None:
-    """`farebox books check` finds nothing wrong."""
-    told = cli("books", "check", data=data, config=config)
+def assert_balanced(data: Path, config: Path | None = None, *, holds: int | None = None) -> None:
+    """`farebox books check` finds nothing wrong, and so many holds if that is asked."""
+    told = cli("books", "check", "--json", data=data, config=config)
     assert told.returncode == 0, told.stdout + told.stderr
+    if holds is not None:
+        assert json.loads(told.stdout)["holds"] == holds
 
 
 def holds(data: Path) -> dict[str, str]:

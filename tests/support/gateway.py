@@ -17,8 +17,9 @@ from farebox.app.run import Bind
 from farebox.app.stock import discover, take_stock
 from farebox.app.worker import Worker
 from farebox.core.money import parse_nano
-from farebox.ledger.moves import Move, move
+from farebox.ledger.books import RequestRow
 from farebox.ledger.check import check_books
+from farebox.ledger.moves import Move, move
 from farebox.ledger.rules import TransferKind
 from farebox.store.database import Record, Value
 
@@ -64,8 +65,9 @@ class Gateway(msgspec.Struct):
 
     def request(self, id_: str) -> dict[str, Value]:
         """A settled request's row, by its column names."""
-        names = [str(row[1]) for row in self._all("PRAGMA table_info(requests)")]
-        return dict(zip(names, self._one("SELECT * FROM requests WHERE id = ?", id_), strict=True))
+        names = RequestRow.__struct_fields__
+        row = self._one(f"SELECT {', '.join(names)} FROM requests WHERE id = ?", id_)
+        return dict(zip(names, row, strict=True))
 
     async def settled(self, count: int) -> None:
         """Wait until so many requests are in the books; they are, very soon, whatever their callers do."""

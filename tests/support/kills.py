@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.answers import Answer, Step, chat, late, slow, stream, write_steps
-from tests.support.books import ACCOUNT, assert_balanced, balance_nano, holds, requests
+from tests.support.books import ACCOUNT, assert_balanced, balance_nano, requests
 from tests.support.clients import Receipt, call
 from tests.support.faulty import FaultyUpstream, Recorded
 from tests.support.process import UP, new_key, up
@@ -53,19 +53,22 @@ async def kill_under_load(
     *,
     kills: int,
     seed: int,
-    workers: int = 1,
+    workers: Sequence[int] = (1,),
     verb: tuple[str, ...] = UP,
+    store: str = "",
 ) -> Verdict:
-    """Kill a server so many times while callers call, half of the times just as a stream has finished upstream."""
-    data, config = folder / "data", open_shop(folder, upstream.base_url)
+    """Kill a server so many times while callers call, half of the times just as a stream has finished upstream.
+
+    `workers` are used in turn; `store` is the TOML of a database that is not the usual file.
+    """
+    data, config = folder / "data", open_shop(folder, upstream.base_url, store)
     key = new_key(data, ACCOUNT, "--plan", "enterprise", "--credit", CREDIT, config=config)
     chance = random.Random(seed)
     upstream.choose(choose)
     receipts: list[Receipt] = []
     verdict = Verdict()
     for turn in range(kills):
-        arguments = () if workers == 1 else ("--workers", str(workers))
-        with up(data, *arguments, config=config, verb=verb) as farebox:
+        with up(data, "--workers", str(workers[turn % len(workers)]), config=config, verb=verb) as farebox:
             callers = [
                 asyncio.create_task(keep_calling(farebox.url, key, number, receipts))
                 for number in range(CALLERS)
@@ -106,7 +109,7 @@ async def wait_for_finish(upstream: FaultyUpstream) -> bool:
 def compare(data: Path, config: Path, receipts: list[Receipt], verdict: Verdict) -> None:
     """Let a server clear up behind the last one, then hold the receipts against the books."""
     with up(data, config=config) as farebox:
-        assert holds(data) == {}
+        assert_balanced(data, config, holds=0)
         assert farebox.stop() == 0
     rows = requests(data, config)
     known = [receipt for receipt in receipts if receipt.head is not None]

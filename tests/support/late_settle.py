@@ -23,6 +23,7 @@ from farebox.app.stock import Found, take_stock
 from farebox.app.worker import Worker, run_worker
 from farebox.billing.wallet import Wallets
 from farebox.ledger.books import RequestRow, Settled
+from farebox.ledger.budgets import Guard
 
 LATE_S = 0.005
 VERB = (sys.executable, "-m", "tests.support.late_settle")
@@ -31,13 +32,13 @@ VERB = (sys.executable, "-m", "tests.support.late_settle")
 class LateWallets(Wallets):
     """Wallets that say "settled" first."""
 
-    async def settle(self, row: RequestRow) -> Settled:
-        self._late = asyncio.create_task(self._settle_late(row))
+    async def settle(self, row: RequestRow, guards: tuple[Guard, ...] = ()) -> Settled:
+        self._late = asyncio.create_task(self._settle_late(row, guards))
         return Settled(row.charge, 0)
 
-    async def _settle_late(self, row: RequestRow) -> None:
+    async def _settle_late(self, row: RequestRow, guards: tuple[Guard, ...]) -> None:
         await asyncio.sleep(LATE_S)
-        await super().settle(row)
+        await super().settle(row, guards)
 
 
 class LateWorker(Worker):

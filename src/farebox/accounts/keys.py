@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from farebox.accounts.budgets import UNLIMITED, Limits, copy_limits, read_limits
 from farebox.accounts.changes import announce
 from farebox.core.clock import Ids
 from farebox.store.database import Transaction, Value
@@ -29,6 +30,8 @@ class Key(msgspec.Struct, frozen=True):
     expires_us: int | None
     revoked_us: int | None
     last_used_us: int | None
+    paused_us: int | None = None  # A breaker stopped it, until somebody lets it go on.
+    limits: Limits = UNLIMITED
 
     def usable_at(self, now_us: int) -> bool:
         """Whether the key opens anything at that time."""
@@ -36,7 +39,7 @@ class Key(msgspec.Struct, frozen=True):
         return not ends or now_us < min(ends)
 
 
-_COLUMNS = "id, public_id, account_id, hint, name, created, expires, revoked, last_used"
+_COLUMNS = "id, public_id, account_id, hint, name, created, expires, revoked, last_used, paused"
 
 
 def digest_of(secret: str) -> bytes:
@@ -67,6 +70,20 @@ def end_key(work: Transaction, key: Key, at_us: int) -> None:
     announce(work, "key", key.id)
 
 
+def rotate_key(work: Transaction, ids: Ids, old: Key, *, overlap_s: int, now_us: int) -> tuple[Key, str]:
+    """Make a key in the place of another, which stays good for an overlap; its secret. ValueError if that has ended.
+
+    The new one has what is left of the old one's budgets: nobody gets a fresh budget by rotating.
+    """
+    if not old.usable_at(now_us):
+        raise ValueError(f"{old.hint} is revoked already; create a key instead")
+    key, secret = mint_key(work, ids, account_id=old.account_id, name=old.name, now_us=now_us)
+    copy_limits(work, old.id, key.id)
+    work.run("UPDATE keys SET expires = ?, paused = ? WHERE id = ?", old.expires_us, old.paused_us, key.id)
+    end_key(work, old, now_us + overlap_s * 1_000_000)
+    return key, secret
+
+
 def find_key(work: Transaction, name: str) -> Key | None:
     """The key that a person means: by its secret, its id, or its hint or label if only one has it."""
     for column, value in (("digest", digest_of(name)), ("public_id", name)):
@@ -77,21 +94,39 @@ def find_key(work: Transaction, name: str) -> Key | None:
     return rows[0] if len(rows) == 1 else None
 
 
+def get_key(work: Transaction, name: str) -> Key:
+    """The key that a person means. ValueError if there is none."""
+    key = find_key(work, name)
+    if key is None:
+        raise ValueError("there is no such key; farebox keys list shows their ids")
+    return key
+
+
 def read_keys(work: Transaction, where: str = "", *values: str | int | bytes) -> list[Key]:
     """Keys in the order they were made; `where` is a clause of this package's own."""
     sql = f"SELECT {_COLUMNS} FROM keys {where} ORDER BY id"  # noqa: S608 -- as above
-    return [_key(row) for row in work.all(sql, *values)]
+    rows = work.all(sql, *values)
+    limits = _limits_of(work, [row[0] for row in rows])
+    return [_key(row, limits) for row in rows]
 
 
 def read_keys_with_digests(work: Transaction, where: str = "", *values: int) -> list[tuple[bytes, Key]]:
     """Keys and the digests they are found by, for the directory."""
     sql = f"SELECT digest, {_COLUMNS} FROM keys {where}"  # noqa: S608 -- as above
-    return [(digest, _key(row)) for digest, *row in work.all(sql, *values) if isinstance(digest, bytes)]
+    rows = work.all(sql, *values)
+    limits = _limits_of(work, [row[1] for row in rows])
+    return [(digest, _key(row, limits)) for digest, *row in rows if isinstance(digest, bytes)]
 
 
-def _key(row: Sequence[Value]) -> Key:
+def _limits_of(work: Transaction, key_ids: Sequence[Value]) -> dict[int, Limits]:
+    """The limits of the only key, or of all."""
+    return read_limits(work, int(key_ids[0] or 0) if len(key_ids) == 1 else None)
+
+
+def _key(row: Sequence[Value], limits: dict[int, Limits]) -> Key:
     # Columns and fields have the same order; the conversion checks their types.
-    return msgspec.convert(dict(zip(Key.__struct_fields__, row, strict=True)), Key)
+    members = dict(zip(Key.__struct_fields__, row, strict=False))
+    return msgspec.convert({**members, "limits": limits.get(int(row[0] or 0), UNLIMITED)}, Key)
 
 
 def note_use(work: Transaction, used: dict[int, int]) -> None:

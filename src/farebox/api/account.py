@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from farebox.accounts.keys import Key
 from farebox.api.visit import Visit
+from farebox.billing.budgets import Standing
 from farebox.billing.receipts import Receipts
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import write_nano
@@ -17,6 +19,8 @@ from farebox.gateway.call import Grant
 from farebox.gateway.house import House
 
 PAGE_MOST = 100
+# OpenRouter's words for the period of a key's limit; null is one that never resets.
+_RESETS = {"day": "daily", "week": "weekly", "month": "monthly", "total": None}
 _PAGE_SIZE = re.compile(r"[1-9][0-9]?|100")
 
 
@@ -33,7 +37,7 @@ class AccountSurfaces:
 
     def __init__(self, house: House, receipts: Receipts) -> None:
         self._house = house
-        self._receipts = receipts
+        self.receipts = receipts
 
     async def hello(self, visit: Visit) -> None:
         """`GET /api/hello`: what Claude Code asks first, to see whether its key is good."""
@@ -43,7 +47,7 @@ class AccountSurfaces:
     async def credits(self, visit: Visit) -> None:
         """`GET …/credits`: AICredits' balance and OpenRouter's totals in one object."""
         grant = self._admit(visit)
-        wallet = self._receipts.wallet(grant.account.id)
+        wallet = self.receipts.wallet(grant.account.id)
         visit.answer(
             {
                 "object": "credits",
@@ -61,14 +65,18 @@ class AccountSurfaces:
         """`GET …/key`: OpenRouter's description of the key that asks."""
         grant = self._admit(visit)
         now_us = self._house.clock.now_us()
-        spent = await asyncio.to_thread(self._receipts.spent_by_key, grant.key.id, grant.account.id, now_us)
+        spent = await asyncio.to_thread(self.receipts.spent_by_key, grant.key.id, grant.account.id, now_us)
+        budgets = await asyncio.to_thread(self._budgets, grant.key, now_us)
+        tightest = min(budgets, key=lambda budget: budget.left_nano, default=None)
         visit.answer(
             {
                 "data": {
                     "label": grant.key.name or grant.key.hint,
-                    "limit": None,
-                    "limit_remaining": None,
-                    "limit_reset": None,
+                    "limit": tightest and _raw(tightest.amount_nano),
+                    "limit_remaining": tightest and _raw(tightest.left_nano),
+                    "limit_reset": tightest and _RESETS[tightest.period],
+                    "budgets": [self._budget(budget, now_us) for budget in budgets],
+                    "stopped_at": grant.key.paused_us and _rfc_3339(grant.key.paused_us),
                     "usage": _raw(spent.ever_nano),
                     "usage_daily": _raw(spent.day_nano),
                     "usage_weekly": _raw(spent.week_nano),
@@ -81,13 +89,28 @@ class AccountSurfaces:
             }
         )
 
+    def _budgets(self, key: Key, now_us: int) -> list[Standing]:
+        starts_us = {guard.period: guard.starts_us for guard in self._house.guards.of(key, now_us)}
+        return self.receipts.budgets(key, starts_us)
+
+    def _budget(self, budget: Standing, now_us: int) -> dict[str, object]:
+        end_us = self._house.guards.end_us(budget.period, now_us)
+        return {
+            "period": budget.period,
+            "limit": _raw(budget.amount_nano),
+            "used": _raw(budget.spent_nano),
+            "held": _raw(budget.held_nano),
+            "remaining": _raw(budget.left_nano),
+            "resets_at": end_us and _rfc_3339(end_us),
+        }
+
     async def generation(self, visit: Visit) -> None:
         """`GET …/generation?id=`: one call in OpenRouter's form; takes the call's id or a reply's."""
         grant = self._admit(visit)
-        row = self._receipts.find(grant.account.id, visit.query("id") or "")
+        row = self.receipts.find(grant.account.id, visit.query("id") or "")
         if row is None:
             raise _no_request()
-        visit.answer({"data": self._receipts.generation(row)})
+        visit.answer({"data": self.receipts.generation(row)})
 
     async def requests(self, visit: Visit) -> None:
         """`GET …/requests`: the account's calls, newest first; `before` and `limit` page through them."""
@@ -97,12 +120,12 @@ class AccountSurfaces:
             raise Fault(
                 Kind.BAD_REQUEST, f"limit must be a whole number from 1 to {PAGE_MOST}.", param="limit"
             )
-        rows = self._receipts.page(grant.account.id, before=visit.query("before"), limit=int(limit) + 1)
+        rows = self.receipts.page(grant.account.id, before=visit.query("before"), limit=int(limit) + 1)
         shown = rows[: int(limit)]
         visit.answer(
             {
                 "object": "list",
-                "data": [self._receipts.summary(row) for row in shown],
+                "data": [self.receipts.summary(row) for row in shown],
                 "has_more": len(rows) > len(shown),
             }
         )
@@ -110,10 +133,10 @@ class AccountSurfaces:
     async def request(self, visit: Visit) -> None:
         """`GET …/requests/{id}`: the receipt."""
         grant = self._admit(visit)
-        row = self._receipts.find(grant.account.id, visit.rest)
+        row = self.receipts.find(grant.account.id, visit.rest)
         if row is None:
             raise _no_request()
-        visit.answer(self._receipts.receipt(row))
+        visit.answer(self.receipts.receipt(row))
 
     def _admit(self, visit: Visit) -> Grant:
         grant = visit.grant = authenticate(visit.secret(), self._house, counts=False)

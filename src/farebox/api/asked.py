@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from farebox.api.visit import Handler, Visit
 from farebox.core.errors import Fault, Kind
+from farebox.core.money import parse_nano
 from farebox.dialects.dialect import ASKED, Asked
 
 GENERATE = "generateContent"
 STREAM = "streamGenerateContent"
 COUNT = "countTokens"
+_MAX_CHARGE = b"x-farebox-max-charge"
 _BETA, _VERSION = b"anthropic-beta", b"anthropic-version"
 
 
@@ -34,6 +36,25 @@ def model_asked(visit: Visit) -> Asked:
     model, verb = split_verb(visit)
     stream = verb == STREAM
     return Asked(model=model, stream=stream, array=stream and visit.query("alt") != "sse")
+
+
+def max_charge_asked(visit: Visit) -> int | None:
+    """The caller's own maximum in nano-units of the wallet's currency; Fault BAD_REQUEST names the header."""
+    text = visit.request.headers.get(_MAX_CHARGE)
+    if text is None:
+        return None
+    try:
+        nano = parse_nano(text.decode("latin-1"))
+    except ValueError:
+        nano = -1
+    if nano < 0:
+        name = _MAX_CHARGE.decode()
+        raise Fault(
+            Kind.BAD_REQUEST,
+            f"{name} must be an amount in your wallet's currency with at most nine decimals, such as 0.05.",
+            param=name,
+        )
+    return nano
 
 
 def by_verb(generate: Handler, count: Handler) -> Handler:

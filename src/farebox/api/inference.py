@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from farebox.api.asked import max_charge_asked
 from farebox.api.http import Request
+from farebox.api.once import HEADER, Once
 from farebox.api.visit import Visit
 from farebox.core.errors import Fault, Kind
 from farebox.dialects.dialect import Asked, Dialect
 from farebox.dialects.own import SESSION_MAX
+from farebox.features.idempotency.feature import CALLS
 from farebox.features.stored_responses.feature import StoredResponses
 from farebox.gateway.admit import authenticate, check_grant, check_window
 from farebox.gateway.call import Call
@@ -33,7 +36,7 @@ class InFlight:
 class Inference:
     """Opens calls of one dialect and serves them; `read_asked` tells what a request says outside its body.
 
-    `stored`: what this dialect's callers leave with us.
+    `once`: how calls with a key of their callers' are served once; `stored`: what this dialect's callers leave with us.
     """
 
     def __init__(
@@ -42,12 +45,15 @@ class Inference:
         dialect: Dialect,
         in_flight: InFlight,
         read_asked: Callable[[Visit], Asked],
+        *,
+        once: Once,
         stored: StoredResponses | None = None,
     ) -> None:
         self._house = house
         self._dialect = dialect
         self._in_flight = in_flight
         self._read_asked = read_asked
+        self._once = once
         self._stored = stored
 
     async def handle(self, visit: Visit) -> None:
@@ -68,6 +74,14 @@ class Inference:
                 retry_after_s=1,
             )
         check_body(visit.request)
+        if HEADER in visit.request.headers:
+            await self._once.handle(visit, grant.account.id, CALLS, self._serve)
+        else:
+            await self._serve(visit)
+
+    async def _serve(self, visit: Visit) -> None:
+        grant = visit.grant
+        assert grant is not None
         stored, body, asked = self._stored, visit.request.body, self._read_asked(visit)
         if stored is None:
             call = open_call(visit, self._dialect, body, asked)
@@ -76,7 +90,7 @@ class Inference:
             call = stored.follow(open_call(visit, self._dialect, prepared.body, asked), prepared)
         self._in_flight.count += 1
         try:
-            visit.row = (await serve(call, house, visit.exchange)).row
+            visit.row = (await serve(call, self._house, visit.exchange)).row
         finally:
             self._in_flight.count -= 1
 
@@ -106,6 +120,8 @@ def open_call(visit: Visit, dialect: Dialect, body: bytes, asked: Asked) -> Call
         began_us=visit.began_us,
         began_s=visit.began_s,
         headers=visit.headers + b"x-generation-id: %b\r\n" % visit.id.encode(),  # OpenRouter's name for it.
+        max_charge_nano=max_charge_asked(visit),
+        pledge=visit.pledge,
     )
 
 

@@ -78,6 +78,7 @@ class Metrics:
                 "What wallets could not pay, in the currency.",
                 wallets.leakage_nano / NANO,
             ),
+            ("farebox_usage_doubted", "Calls whose provider's count is not to be believed.", wallets.doubted),
             ("farebox_ledger_batches", "Commits.", commits.batches),
             ("farebox_ledger_batch_operations", "Operations in all commits.", commits.operations),
             ("farebox_ledger_patient_batches", "Commits that waited for another process.", commits.patient),

@@ -9,6 +9,7 @@ import msgspec
 from farebox.accounts.plans import Plan
 from farebox.api.model_lists import anthropic_page, anthropic_row, asker, google_page, google_row
 from farebox.api.visit import Visit
+from farebox.billing.tariff import write_moment
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import write_nano
 from farebox.core.rates import PER_MILLION, Rates
@@ -37,7 +38,11 @@ class Models:
         """`GET …/models`: what this key may use, in the shape of whoever asks."""
         visit.dialect = asker(visit)
         plan = self._admit(visit).plan
-        listings = [listing for listing in self._house.catalogue.listings if plan.allows(listing.id)]
+        listings = [
+            listing
+            for listing in self._house.catalogue.listings
+            if plan.allows(listing.id) and self._house.routes.sells(listing, plan.markup_nano)
+        ]
         page = _PAGES.get(visit.dialect.name)
         if page is not None:
             visit.answer(page(visit, listings))
@@ -59,7 +64,9 @@ class Models:
 
     async def catalogue(self, visit: Visit) -> None:
         """`GET /api/models`: public, in AICredits' form, with what the customer pays."""
-        visit.answer({"object": "list", "data": [self._priced(x) for x in self._house.catalogue.listings]})
+        house = self._house
+        listings = [listing for listing in house.catalogue.listings if house.routes.sells(listing, None)]
+        visit.answer({"object": "list", "data": [self._priced(listing) for listing in listings]})
 
     def _admit(self, visit: Visit) -> Grant:
         grant = visit.grant = authenticate(visit.secret(), self._house, counts=False)
@@ -70,12 +77,28 @@ class Models:
     def _price(self, listing: Listing, markup_nano: int | None = None) -> Rates:
         return self._house.prices.price(listing.id, listing.cost, listing.price, markup_nano).rates
 
+    def _changes(self, listing: Listing, markup_nano: int | None) -> list[dict[str, object]]:
+        """The prices to come, the next first."""
+        return [
+            {
+                "from": write_moment(coming.starts_us),
+                "currency": coming.version.rates.currency,
+                "prompt": _per_unit(coming.version.rates.input),
+                "completion": _per_unit(coming.version.rates.output),
+                "input_cost_per_1m": _number(coming.version.rates.input),
+                "output_cost_per_1m": _number(coming.version.rates.output),
+            }
+            for coming in self._house.prices.coming.get((listing.id, markup_nano), ())
+        ]
+
     def _row(self, listing: Listing, profile: Profile, plan: Plan) -> dict[str, object]:
         name = self._bare(listing) if profile.bare_list else listing.id
         row: dict[str, object] = {"id": name, "object": "model", "owned_by": listing.owner}
         if profile.bare_list:
             return row
         rates = self._price(listing, plan.markup_nano)
+        changes = self._changes(listing, plan.markup_nano)
+        row |= {"price_changes": changes} if changes else {}
         return row | {
             "created": CREATED,
             "name": listing.name,
@@ -108,6 +131,9 @@ class Models:
             "currency": rates.currency,
             "type": listing.kind,
         }
+        changes = self._changes(listing, None)
+        if changes:
+            row["price_changes"] = changes
         each = {
             name: _number(rate)
             for name in ("second", "character", "request")

@@ -11,7 +11,7 @@ from farebox.api.exchange import Exchange
 from farebox.api.http import Request
 from farebox.dialects import DIALECTS
 from farebox.dialects.dialect import Dialect
-from farebox.gateway.call import Grant
+from farebox.gateway.call import Grant, Pledge
 from farebox.gateway.profiles import Profile
 from farebox.ledger.books import RequestRow
 
@@ -33,6 +33,7 @@ class Visit(msgspec.Struct):
     grant: Grant | None = None
     row: RequestRow | None = None  # What was settled, for the access log.
     dialect: Dialect = CHAT  # In whose words an error is told.
+    pledge: Pledge | None = None  # Where its reply is kept before it is charged.
 
     def answer(self, body: object, status: int = 200) -> None:
         """Answer with JSON."""

@@ -6,21 +6,25 @@ Each runs by itself at its own pace; one that fails is logged and tried again at
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable
 
 import msgspec
 
+from farebox.store.database import StoreUnavailableError
+
 log = logging.getLogger("farebox")
 
 
 class Duty(msgspec.Struct, frozen=True):
-    """One duty: what, how often in seconds, and whether it may take long and so belongs in a thread."""
+    """One duty: what (awaited, if it can be), how often in seconds, whether it may take long: then in a thread."""
 
     name: str
     every_s: float
     run: Callable[[], object]
     in_thread: bool = False
+    at_start: bool = False  # The first time at once, not only after its pause.
 
 
 class Duties:
@@ -37,12 +41,25 @@ class Duties:
 
 
 async def _repeat(duty: Duty) -> None:
+    away = False  # The database was, at the last turn: one line says so, and one that it is back.
+    rest = not duty.at_start
     while True:
-        await asyncio.sleep(duty.every_s)
+        if rest:
+            await asyncio.sleep(duty.every_s)
+        rest = True
         try:
             if duty.in_thread:
                 await asyncio.to_thread(duty.run)
             else:
-                duty.run()
+                begun = duty.run()
+                if inspect.isawaitable(begun):
+                    await begun
+            if away:
+                log.warning("the duty %s is done again", duty.name)
+            away = False
+        except StoreUnavailableError as error:
+            if not away:
+                log.warning("the duty %s waits for the database: %s", duty.name, error)
+            away = True
         except Exception:  # A duty is never given up: whatever stopped it may be gone at its next turn.
             log.exception("the duty %s failed; it is tried again in %s s", duty.name, duty.every_s)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from farebox.accounts.plans import BUILT_IN, Plan, PlanChange, plan_table
-from farebox.billing.pricelist import PriceList, Terms
+from farebox.app.secret import read_secrets
 from farebox.config.read import read_settings
-from farebox.config.settings import Known, Settings, database_file
+from farebox.config.settings import DATABASE_FILE, Known, Settings, database_file
 from farebox.core.clock import SystemClock, Ulids
 from farebox.dialects import DIALECTS
 from farebox.gateway.profiles import PROFILES
+from farebox.ledger.owners import Lives, lives_on
 from farebox.providers.quirks import QUIRKS
+from farebox.store.database import Database
+from farebox.store.engines import Place, open_database
 from farebox.store.migrate import load_migrations, migrate
-from farebox.store.sqlite import SqliteDatabase
+from farebox.store.vault import Vault
 
-SECRET_VARIABLE = "FAREBOX_SECRET"  # noqa: S105 -- the name of a variable, not its value
-SECRET_BYTES = 32
 KNOWN = Known(
     dialects=frozenset(DIALECTS),
     profiles=frozenset(PROFILES),
@@ -35,22 +34,19 @@ class Office(msgspec.Struct, frozen=True):
 
     data: Path
     settings: Settings
-    database: SqliteDatabase
-    database_path: Path
+    database: Database
+    database_path: Path | None  # None: it is on a server.
     clock: SystemClock
     ids: Ulids
-    secret: bytes
+    secret: bytes  # The current master secret.
+    vault: Vault
     new: bool  # The database was made just now.
-
-    @property
-    def owners_folder(self) -> Path:
-        """Where workers on this database keep their proofs of life."""
-        return self.database_path.with_name(f"{self.database_path.name}.owners")
+    lives: Lives  # How its workers prove that they live.
 
     @property
     def windows_file(self) -> Path:
-        """Where workers on this database count calls."""
-        return self.database_path.with_name(f"{self.database_path.name}.windows")
+        """Where workers on this machine count calls."""
+        return _beside(self.database_path, self.data, "windows")
 
     def close(self) -> None:
         """Let go of the database."""
@@ -66,22 +62,39 @@ def load_settings(config: Path | None, environment: Mapping[str, str]) -> Settin
 def open_office(data: Path, settings: Settings, environment: Mapping[str, str]) -> Office:
     """Open a data folder, making it and its database where they are not there yet."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = database_file(settings.store, data)
-    new = not path.exists()
-    if new:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    database = SqliteDatabase(path, durability=settings.store.durability)
-    migrate(database, load_migrations())
+    path, store = database_file(settings.store, data), settings.store
+    database = open_database(Place(store.database, path, store.durability))
+    steps = load_migrations()
+    new = migrate(database, steps) == len(steps)
     _check_currency(database, settings.wallet.currency)
-    clock = SystemClock()
-    return Office(data, settings, database, path, clock, Ulids(clock), _secret(data, environment), new)
+    clock, secrets = SystemClock(), read_secrets(data, environment)
+    return Office(
+        data=data,
+        settings=settings,
+        database=database,
+        database_path=path,
+        clock=clock,
+        ids=Ulids(clock),
+        secret=secrets[0],
+        vault=Vault(secrets),
+        new=new,
+        lives=lives_on(database, _beside(path, data, "owners"), clock),
+    )
 
 
-def _check_currency(database: SqliteDatabase, currency: str) -> None:
+def _beside(database: Path | None, data: Path, what: str) -> Path:
+    """A file or folder that belongs to the database: beside it, or in the data folder where it is on a server."""
+    file = database or data / DATABASE_FILE
+    return file.with_name(f"{file.name}.{what}")
+
+
+def _check_currency(database: Database, currency: str) -> None:
     """One currency a deployment, fixed at first start."""
     with database.transaction() as work:
-        work.run("INSERT OR IGNORE INTO settings (name, value) VALUES ('currency', ?)", currency)
+        work.run(
+            "INSERT INTO settings (name, value) VALUES ('currency', ?) ON CONFLICT (name) DO NOTHING",
+            currency,
+        )
         row = work.one("SELECT value FROM settings WHERE name = 'currency'")
     assert row is not None
     if row[0] != currency:
@@ -89,22 +102,6 @@ def _check_currency(database: SqliteDatabase, currency: str) -> None:
             f"wallet.currency is {currency}, but this data folder was started in {row[0]!s}:"
             " one deployment has one currency"
         )
-
-
-def _secret(data: Path, environment: Mapping[str, str]) -> bytes:
-    """The master secret: from the environment, else from `secret.key`, made at first start."""
-    given = environment.get(SECRET_VARIABLE)
-    if given:
-        return given.encode()
-    path = data / "secret.key"
-    try:
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return bytes.fromhex(path.read_text("ascii").strip())
-    secret = secrets.token_bytes(SECRET_BYTES)
-    with os.fdopen(file, "w", encoding="ascii") as handle:
-        handle.write(secret.hex() + "\n")
-    return secret
 
 
 def plans_of(settings: Settings) -> dict[str, Plan]:
@@ -121,9 +118,3 @@ def plans_of(settings: Settings) -> dict[str, Plan]:
         )
         for plan in settings.plans
     )
-
-
-def price_list(settings: Settings) -> PriceList:
-    """How this deployment makes prices."""
-    wallet = settings.wallet
-    return PriceList(Terms(wallet.currency, wallet.markup_nano, wallet.fx_nano))

@@ -23,6 +23,8 @@ import msgspec
 import uvloop
 
 from farebox.app.office import open_office
+from farebox.app.paying import build_processors
+from farebox.app.prices import imported_listings
 from farebox.app.stock import Found, Stock, take_stock
 from farebox.app.worker import Worker, run_worker
 from farebox.config.settings import Settings
@@ -91,7 +93,8 @@ def run(bind: Bind, data: Path, settings: Settings, found: Found, ready: Callabl
     """Answer calls until told to stop; the exit code. `ready` is told once, with what there is to sell."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     _raise_file_limit()
-    stock = take_stock(settings, found, os.environ)
+    stock = take_stock(settings, found, os.environ, imported_listings(data, settings, os.environ))
+    build_processors(settings)  # What is missing is told here, before there are workers.
 
     def work(listening: Callable[[], None], lifeline: int | None = None) -> None:
         # What the start leaves behind stays for good: no collection needs to look at it again, and a call makes few

@@ -65,8 +65,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def take_stock(settings: Settings, found: Found, environment: Mapping[str, str]) -> Stock:
-    """Providers and catalogue. With no provider at all, on loopback, the sandbox answers every id."""
+def take_stock(
+    settings: Settings, found: Found, environment: Mapping[str, str], imported: Iterable[Listing] = ()
+) -> Stock:
+    """Providers and catalogue. With no provider at all, on loopback, the sandbox answers every id.
+
+    `imported` listings stand over the release's, below those of the file.
+    """
     rows = {row.name: row for row in load_providers()}
     upstream = HttpUpstream(read_proxies(environment))
     providers = {
@@ -85,7 +90,8 @@ def take_stock(settings: Settings, found: Found, environment: Mapping[str, str])
         providers[SANDBOX] = Provider(Endpoint(SANDBOX, ""), stand_in, DIALECTS["openai_chat"], sandbox=True)
     configured = [_listing(model) for model in settings.models]
     listings = [*configured, *_engine_listings(found.engines, settings.wallet.currency)]
-    release = with_resellers(_with_fx(load_release(), settings), rows.values())
+    known = {row.id: row for row in (*load_release(), *imported)}
+    release = with_resellers(_with_fx(known.values(), settings), rows.values())
     catalogue = build_catalogue(release, listings, set(providers), sandbox=sandbox)
     if (
         providers

@@ -16,20 +16,34 @@ from farebox.api.health import Health
 from farebox.api.http import Connection, Server
 from farebox.api.metrics import Metrics
 from farebox.api.observe import AccessLog, Observer
+from farebox.api.once import Once
 from farebox.api.router import Router
 from farebox.api.setup import Setup
+from farebox.app.administering import administering_duties, build_administration
+from farebox.app.alerting import Alerting
+from farebox.app.bookkeeping import bookkeeping_duty
 from farebox.app.duties import Duties, Duty
-from farebox.app.office import Office, plans_of, price_list
+from farebox.app.office import Office, plans_of
+from farebox.app.paperwork import issue_duty, wallet_history
+from farebox.app.paying import build_topups, paying_duties, topup_surfaces, webhooks
+from farebox.app.price_desk import PriceDesk
+from farebox.app.prices import price_list
+from farebox.app.sealing import sealing_duty
 from farebox.app.stock import Stock
-from farebox.app.surfaces import surfaces
+from farebox.app.surfaces import admin_surfaces, paying_surfaces, surfaces, wallet_surfaces
+from farebox.billing.budgets import pause_tripped
+from farebox.billing.periods import Calendar
 from farebox.billing.receipts import Receipts
+from farebox.billing.room import Room
 from farebox.billing.wallet import Wallets
+from farebox.features.idempotency.feature import PURPOSE, Idempotency
 from farebox.features.stored_responses.feature import StoredResponses
+from farebox.gateway.budget import Guards
 from farebox.gateway.house import House
 from farebox.gateway.route_book import RouteBook
 from farebox.ledger.books import Op, Result, apply_batch
-from farebox.ledger.check import check_books
-from farebox.ledger.owners import OwnerLock, register, retire, sweep_dead
+from farebox.ledger.budgets import forget_hours
+from farebox.ledger.owners import keep, register, retire, sweep_dead
 from farebox.limits.windows import Windows
 from farebox.store.writer import GroupCommit
 
@@ -39,8 +53,8 @@ SWEEP_S = 0.5
 FLUSH_S = 0.5
 NOTE_USE_S = 20.0
 CHECKPOINT_S = 2.0
-CHECK_BOOKS_S = 3600.0
 FORGET_S = 10.0
+FORGET_HOURS_S = 3600.0
 BODY_MB = 1 << 20
 BACKLOG = 2048
 POLL_S = 0.02
@@ -84,13 +98,13 @@ class Worker:
         settings = office.settings
         self.office = office
         self.stock = stock
-        self._lock = OwnerLock(office.owners_folder, office.ids.new())
+        self._lock = office.lives.begin(office.ids.new())
         register(office.database, self._lock.owner, office.clock.now_us())
-        sweep_dead(office.database, office.owners_folder, living=self._lock.owner)
+        sweep_dead(office.database, office.lives, living=self._lock.owner)
         self._commit: GroupCommit[Op, Result] = GroupCommit(
-            office.database, apply_batch, upkeep=office.database.checkpoint
+            office.database, apply_batch, upkeep=office.database.upkeep
         )
-        prices = price_list(settings)
+        prices = price_list(settings, stock.catalogue)
         self.house = House(
             clock=office.clock,
             ids=office.ids,
@@ -101,6 +115,8 @@ class Worker:
             prices=prices,
             routes=RouteBook(stock.providers, prices),
             wallets=Wallets(self._commit, owner=self._lock.owner, clock=office.clock),
+            guards=Guards(Calendar(settings.wallet.time_zone)),
+            room=Room(office.database, office.clock),
             top_up_url=top_up_url,
             reset_as_duration=settings.server.rate_limit_reset == "duration",
         )
@@ -110,7 +126,21 @@ class Worker:
             days=settings.store.responses_days,
             bytes_max=settings.server.body_limit_mb * BODY_MB,
         )
-        self._save_prices()
+        self._alerting = Alerting(
+            office, stock.providers, self.house.wallets, owner=self._lock.owner, top_up_url=top_up_url
+        )
+        self._idempotency = Idempotency(
+            office.database,
+            office.clock,
+            office.vault.safe(PURPOSE),
+            hours=settings.store.idempotency_hours,
+            owner=self._lock.owner,
+        )
+        self.once = Once(self._idempotency)  # For every surface that costs money or changes something.
+        self.topups = build_topups(office)
+        self.administration = build_administration(self.house, office)
+        self._price_desk = PriceDesk(office, self.house)
+        self._price_desk.open()
         self._log = None if settings.server.access_log == "off" else AccessLog(settings.server.access_log)
         self._observer = Observer(self._log)
         # One process needs no shared store beside it; the in-process one answers for Redis (design of the API).
@@ -136,10 +166,12 @@ class Worker:
         await self._finish_calls(now)
         self._acceptor.close()
         await self._duties.stop()
+        await self._alerting.stop()
         try:
             async with asyncio.timeout(STORE_WAIT_S):
                 await self.house.wallets.drain()
                 await self.stored.drain()
+                await self._idempotency.drain()
         except TimeoutError:
             log.exception(
                 "the ledger took no writes for %s s; the holds left behind are voided later", STORE_WAIT_S
@@ -149,6 +181,7 @@ class Worker:
             await upstream.close()
         self._commit.close()
         self.stored.close()
+        self._idempotency.close()
         self._note_use()
         retire(self.office.database, self._lock.owner)
         self._lock.release()
@@ -188,55 +221,61 @@ class Worker:
             metrics,
             setup,
             stored=self.stored,
+            once=self.once,
             max_in_flight=limits.max_in_flight,
         )
+        table += wallet_surfaces(wallet_history(house, office))
+        table += paying_surfaces(
+            topup_surfaces(house, office, self.topups, self.once), webhooks(self.topups)
+        )
+        table += admin_surfaces(self.administration)
         front.open(Router(table, limits.hosts))
         return server
-
-    def _save_prices(self) -> None:
-        """Make every price this deployment can charge, and write down those that are new."""
-        house, prices = self.house, self.house.prices
-        markups = {plan.markup_nano for plan in house.plans.values()}
-        for listing in house.catalogue.listings:
-            for markup_nano in markups:
-                prices.price(listing.id, listing.cost, listing.price, markup_nano)
-            for route in listing.routes:
-                prices.cost(listing.id, route.provider, route.cost or listing.cost)
-        with self.office.database.transaction() as work:
-            prices.save(work, self.office.clock.now_us())
 
     def _list_duties(self) -> list[Duty]:
         office = self.office
         duties = [
             Duty("follow changes", FOLLOW_S, self.house.directory.refresh),
             Duty("sweep dead owners", SWEEP_S, self._sweep, in_thread=True),
-            Duty("checkpoint", CHECKPOINT_S, office.database.checkpoint, in_thread=True),
+            Duty("stop tripped keys", FOLLOW_S, self._pause_tripped, in_thread=True),
+            Duty("forget old hours", FORGET_HOURS_S, self._forget_hours, in_thread=True),
             Duty("note key use", NOTE_USE_S, self._note_use, in_thread=True),
-            Duty("check books", CHECK_BOOKS_S, self._check_books, in_thread=True),
+            bookkeeping_duty(office, self._lock.owner),
             Duty("forget old responses", FORGET_S, self.stored.forget_old, in_thread=True),
+            Duty("forget old idempotency keys", FORGET_S, self._idempotency.forget_old, in_thread=True),
+            *self._alerting.duties(),
+            issue_duty(office),
+            sealing_duty(office, self._lock.owner),
+            *paying_duties(office, self.topups),
+            *self._price_desk.duties(),
+            *administering_duties(self.administration),
         ]
+        if office.database.upkeep is not None:
+            duties.append(Duty("checkpoint", CHECKPOINT_S, office.database.upkeep, in_thread=True))
         if self._log is not None:
             duties.append(Duty("write the access log", FLUSH_S, self._log.flush))
         return duties
 
     def _sweep(self) -> None:
-        voided = sweep_dead(self.office.database, self.office.owners_folder, living=self._lock.owner)
+        office = self.office
+        if keep(office.database, self._lock, office.clock.now_us()):
+            log.warning("this worker was taken for dead, and its holds were voided; it goes on")
+        voided = sweep_dead(office.database, office.lives, living=self._lock.owner)
         if voided:
             log.warning("voided %d holds of a worker that died", voided)
+
+    def _pause_tripped(self) -> None:
+        tripped, self.house.wallets.tripped = self.house.wallets.tripped, set()
+        if tripped:
+            with self.office.database.transaction() as work:
+                pause_tripped(work, tripped, self.office.clock.now_us())
+
+    def _forget_hours(self) -> None:
+        with self.office.database.transaction() as work:
+            forget_hours(work, self.office.clock.now_us())
 
     def _note_use(self) -> None:
         used, self.house.directory.used_us = self.house.directory.used_us, {}
         if used:
             with self.office.database.transaction() as work:
                 note_use(work, used)
-
-    def _check_books(self) -> None:
-        report = check_books(self.office.database)
-        for breach in report.breaches:
-            log.error(
-                "the books are broken: %s: %s has %s, not %s",
-                breach.rule,
-                breach.row,
-                breach.found,
-                breach.expected,
-            )

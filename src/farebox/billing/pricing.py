@@ -203,6 +203,11 @@ def _each(unit_class: str, units: int, rate: int) -> Line:
     return Line(unit_class, units, rate, 1, units * rate * FEMTO)
 
 
+def token_rate(rates: Rates, name: str) -> int | None:
+    """The rate that tokens of a class are charged at, its own or the next one up; None where neither is priced."""
+    return next((rate for up in _UPWARDS[name] if (rate := getattr(rates, up)) is not None), None)
+
+
 def _falling_back(*names: str) -> Callable[[Rates], int]:
     """The rate of a class of tokens: the first priced of these, else 0 (`can_sell` refused what must have one)."""
     own, *others = names
@@ -232,5 +237,6 @@ _CHAINS: Final = {
 _NAMED_TOKEN_UNITS: Final = tuple(
     (name, attrgetter(name), _falling_back(*chain)) for name, chain in _CHAINS.items()
 )
+_UPWARDS: Final = {chain[0]: chain for chain in _CHAINS.values()}
 _RATE_OF: Final = {name: rate_of for name, _, rate_of in _NAMED_TOKEN_UNITS}
 _TOKEN_UNITS: Final = tuple((units_of, rate_of) for _, units_of, rate_of in _NAMED_TOKEN_UNITS)

@@ -26,7 +26,8 @@ from farebox.ledger.books import (
     Settled,
     SettleOp,
 )
-from farebox.store.database import StoreUnavailableError
+from farebox.ledger.budgets import HOUR, Guard, Overspent
+from farebox.store.database import StoreUnavailableError, StoreUnsureError
 from farebox.store.writer import GroupCommit
 
 SETTLE_WAIT_S = 2.0
@@ -43,6 +44,7 @@ class Counts:
         self.voids = 0
         self.refusals = 0
         self.leakage_nano = 0
+        self.doubted = 0  # Calls whose provider counted more than twice what was seen, or what cannot be true.
 
 
 class Hold(msgspec.Struct):
@@ -52,6 +54,7 @@ class Hold(msgspec.Struct):
     account_id: int
     key_id: int
     amount_nano: int
+    guards: tuple[Guard, ...] = ()  # The windows of its key's budgets, which it was held in as well.
 
 
 class Wallets:
@@ -65,30 +68,49 @@ class Wallets:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._carried: dict[str, asyncio.Task[Settled]] = {}  # By the call's id.
+        self.short: set[int] = set()  # Accounts whose whole balance was less than a hold, until somebody looks.
+        self.tripped: set[int] = set()  # Keys whose breaker refused a hold, until somebody has paused them.
 
-    async def hold(self, hold: Hold, model: str) -> Refused | None:
+    async def hold(self, hold: Hold, model: str) -> Refused | Overspent | None:
         """Take a hold, or say why not. Fault LEDGER_UNAVAILABLE if the books cannot be written."""
         op = HoldOp(
-            hold.id, hold.account_id, hold.key_id, self._owner, model, hold.amount_nano, self._clock.now_us()
+            hold.id,
+            hold.account_id,
+            hold.key_id,
+            self._owner,
+            model,
+            hold.amount_nano,
+            self._clock.now_us(),
+            hold.guards,
         )
         result = await self._ask_or_fault(op)
-        if isinstance(result, Refused):
-            self.counts.refusals += 1
-            return result
-        self.counts.holds += 1
-        return None
+        if isinstance(result, Held):
+            self.counts.holds += 1
+            return None
+        return self._refusal(hold, result)
 
-    async def extend(self, hold: Hold, amount_nano: int) -> bool:
-        """Hold more for a stream that goes on; False if the wallet cannot."""
-        result = await self._ask_or_fault(ExtendOp(hold.id, hold.account_id, amount_nano))
+    async def extend(self, hold: Hold, amount_nano: int) -> Refused | Overspent | None:
+        """Hold more for a stream that goes on, or say why not."""
+        result = await self._ask_or_fault(
+            ExtendOp(hold.id, hold.account_id, amount_nano, hold.key_id, hold.guards)
+        )
         if isinstance(result, Held):
             hold.amount_nano += amount_nano
-            return True
-        return False
+            return None
+        return self._refusal(hold, result)
 
-    async def settle(self, row: RequestRow) -> Settled:
+    def _refusal(self, hold: Hold, result: Result) -> Refused | Overspent:
+        assert isinstance(result, Refused | Overspent)
+        self.counts.refusals += 1
+        if isinstance(result, Refused) and result.balance_nano < hold.amount_nano:
+            self.short.add(hold.account_id)
+        if isinstance(result, Overspent) and result.guard.period == HOUR:
+            self.tripped.add(hold.key_id)
+        return result
+
+    async def settle(self, row: RequestRow, guards: tuple[Guard, ...] = ()) -> Settled:
         """Post what is due and free the rest. Fault LEDGER_UNAVAILABLE after SETTLE_WAIT_S; settled it is even then."""
-        op = SettleOp(row, self._clock.now_us())
+        op = SettleOp(row, self._clock.now_us(), guards, row.charge)
         loop = self._loop = self._loop or asyncio.get_running_loop()  # A system call before Python 3.12.
         end_s = loop.time() + SETTLE_WAIT_S
         try:
@@ -114,6 +136,7 @@ class Wallets:
         try:
             return await self._ask(op)
         except StoreUnavailableError as error:
+            self._abandoned(op, error)
             raise _unavailable() from error
 
     async def _ask(self, op: Op) -> Result:
@@ -127,10 +150,10 @@ class Wallets:
             raise
 
     def _abandoned(self, op: Op, result: Result | Exception) -> None:
-        """See to an operation whose caller has left."""
+        """See to an operation whose caller has left, or cannot be told whether it was kept."""
         if isinstance(op, SettleOp):
             self._carry(op)
-        elif isinstance(op, HoldOp) and isinstance(result, Held):
+        elif isinstance(op, HoldOp) and isinstance(result, Held | StoreUnsureError):
             self._carry(ReleaseOp(op.id, op.account_id))
         # An extension stands: the settlement frees what the hold really is.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -12,15 +10,17 @@ from typing import Annotated
 import msgspec
 from cyclopts import App, Parameter
 
-from farebox.app.office import load_settings, price_list
-from farebox.app.stock import discover, take_stock
-from farebox.cli.options import DEFAULT_DATA, Config, Data
+from farebox.app.seeding import When, seed
+from farebox.billing.tariff import write_moment
+from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened
+from farebox.cli.shop import look_at_shop
 from farebox.cli.table import new_table, print_table
+from farebox.cli.times import read_moment
 from farebox.core.clock import SystemClock
 from farebox.core.money import write_nano
 from farebox.core.rates import Rates
 from farebox.providers.catalogue_import import import_catalogue
-from farebox.providers.listing import Listing
+from farebox.providers.listing import Listing, read_listings
 
 app = App(name="catalogue", help="Show what is for sale; refresh the release's prices.")
 
@@ -31,22 +31,21 @@ def show(
     /,
     *,
     json: Annotated[bool, Parameter(negative="", help="JSON lines.")] = False,
-    data: Data = DEFAULT_DATA,  # noqa: ARG001 -- every verb takes it; prices are the settings' alone today
+    data: Data = DEFAULT_DATA,
     config: Config = None,
 ) -> None:
     """Every model that can be sold here, with its sale price per million tokens (or each) and its routes."""
-    settings = load_settings(config, os.environ)
-    found = asyncio.run(discover(settings, os.environ))
-    stock = take_stock(settings, found, os.environ)
-    prices = price_list(settings)
+    shop = look_at_shop(data, config)
+    prices, low = shop.prices, set(shop.prices.low(shop.markups))
     rows = [
         (listing, prices.price(listing.id, listing.cost, listing.price, None).rates)
-        for listing in stock.catalogue.listings
+        for listing in shop.stock.catalogue.listings
         if name in listing.id
     ]
     if json:
         for listing, rates in rows:
-            print(msgspec.json.encode({"id": listing.id, **_wire(listing, rates)}).decode())
+            wire = {"id": listing.id, **_wire(listing, rates), "below_margin": listing.id in low}
+            print(msgspec.json.encode(wire).decode())
         return
     table = new_table("model", "kind", "input", "output", "each", "context", "routes")
     for listing, rates in rows:
@@ -60,21 +59,64 @@ def show(
             ", ".join(route.provider for route in listing.routes),
         )
     print_table(table)
-    currency = settings.wallet.currency
+    currency = shop.settings.wallet.currency
     print(f"\n{len(rows)} models with a price, in {currency} per million tokens, or each.")
+    if low:
+        action = (
+            shop.settings.wallet.margin_action
+            if shop.settings.wallet.margin_factor_nano
+            else "no guard is set"
+        )
+        print(f"{len(low)} sell below what one of their routes asks for ({action}): {', '.join(sorted(low))}")
 
 
 @app.command(name="import")
 def import_prices(
+    file: Annotated[
+        Path | None,
+        Parameter(help="Listings in the form of the release's models.json, to be kept in the database."),
+    ] = None,
+    /,
     *,
-    target: Annotated[Path | None, Parameter(help="The file to write, if not the release's own.")] = None,
-    data: Data = DEFAULT_DATA,  # noqa: ARG001 -- every verb takes it
-    config: Config = None,  # noqa: ARG001 -- every verb takes it
+    starts: Annotated[
+        str | None,
+        Parameter(name="--from", help="From when its costs hold: a day or a time; now unless said."),
+    ] = None,
+    notice: Annotated[
+        bool, Parameter(help="Without it what becomes dearer does not wait until customers are told.")
+    ] = True,
+    target: Annotated[
+        Path | None, Parameter(help="Without a file: the data file to write, if not the release's own.")
+    ] = None,
+    data: Data = DEFAULT_DATA,
+    config: Config = None,
 ) -> None:
-    """Write the release's data file anew from genai-prices and the rows kept by hand. A development command."""
-    path = target or Path(str(files("farebox.providers") / "release" / "models.json"))
-    report = import_catalogue(path, datetime.fromtimestamp(SystemClock().now_us() / 1_000_000, UTC).date())
-    print(f"Wrote {path.name}: {msgspec.json.encode(report).decode()}")
+    """Take over models and costs from a file: new models from the next start on, changed costs by a dated change.
+
+    Without a file, a development command: write the release's data file from genai-prices and the rows kept by hand.
+    """
+    if file is None:
+        path = target or Path(str(files("farebox.providers") / "release" / "models.json"))
+        report = import_catalogue(
+            path, datetime.fromtimestamp(SystemClock().now_us() / 1_000_000, UTC).date()
+        )
+        print(f"Wrote {path.name}: {msgspec.json.encode(report).decode()}")
+        return
+    try:
+        listings = read_listings(file.read_bytes())
+    except msgspec.DecodeError as problem:
+        raise UsageError(f"{file} is not a file of listings: {problem}") from None
+    shop = look_at_shop(data, config)
+    wallet = shop.settings.wallet
+    with opened(data, config) as office, office.database.transaction() as work:
+        now_us = office.clock.now_us()
+        starts_us = now_us if starts is None else read_moment(starts, wallet.time_zone)
+        when = When(now_us, max(starts_us, now_us), notice, wallet.price_notice_days)
+        seeded = seed(work, listings, shop.prices, shop.markups, when)
+    print(
+        f"{seeded.new} new models, for sale from the next start on; {seeded.changed} costs change at"
+        f" {write_moment(when.starts_us)}, {seeded.put_off} later, once customers were told."
+    )
 
 
 def _wire(listing: Listing, rates: Rates) -> dict[str, object]:

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from farebox.accounts.accounts import Account, create_account, find_account, get_account, read_accounts
-from farebox.accounts.keys import Key, end_key, find_key, mint_key, read_keys
+from farebox.accounts.keys import end_key, get_key, mint_key, read_keys, rotate_key
 from farebox.accounts.plans import DEFAULT_PLAN
 from farebox.app.office import Office, plans_of
 from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, read_amount
@@ -88,7 +88,7 @@ def list_keys(
 def revoke(key: NamedKey, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> None:
     """Revoke a key, named by its id, its label or itself; every worker refuses it within a second."""
     with opened(data, config) as office, office.database.transaction() as work:
-        found = _key(work, key)
+        found = get_key(work, key)
         end_key(work, found, office.clock.now_us())
     print(f"Revoked {found.hint}.")
 
@@ -107,12 +107,8 @@ def rotate(
     if overlap_s < 0:
         raise UsageError("the overlap cannot be negative")
     with opened(data, config) as office, office.database.transaction() as work:
-        now_us = office.clock.now_us()
-        old = _key(work, key)
-        if not old.usable_at(now_us):
-            raise ValueError(f"{old.hint} is revoked already; create a key instead")
-        _, secret = mint_key(work, office.ids, account_id=old.account_id, name=old.name, now_us=now_us)
-        end_key(work, old, now_us + overlap_s * 1_000_000)
+        old = get_key(work, key)
+        _, secret = rotate_key(work, office.ids, old, overlap_s=overlap_s, now_us=office.clock.now_us())
     print(
         secret
         if quiet
@@ -144,10 +140,3 @@ def _amount(text: str) -> int:
     if nano < 0:
         raise UsageError("credit cannot be negative; use farebox wallet credit for a correction")
     return nano
-
-
-def _key(work: Transaction, name: str) -> Key:
-    key = find_key(work, name)
-    if key is None:
-        raise ValueError("there is no such key; farebox keys list shows their ids")
-    return key

@@ -7,7 +7,26 @@ import sys
 from cyclopts import App, CycloptsError
 
 from farebox import __version__
-from farebox.cli import accounts, admin, books, catalogue, config, keys, requests, up, wallet
+from farebox.cli import (
+    accounts,
+    admin,
+    alerts,
+    backup,
+    books,
+    budgets,
+    catalogue,
+    codes,
+    config,
+    doctor,
+    invoices,
+    keys,
+    prices,
+    requests,
+    secret,
+    topups,
+    up,
+    wallet,
+)
 from farebox.cli.options import UsageError
 from farebox.config.origin import ConfigError
 from farebox.store.database import StoreUnavailableError
@@ -21,7 +40,26 @@ app = App(
     version=__version__,
 )
 app.command(up.up)
-for group in (keys, accounts, wallet, books, requests, catalogue, config, admin):
+app.command(backup.backup)
+app.command(backup.restore)
+app.command(doctor.doctor)
+for group in (
+    keys,
+    budgets,
+    accounts,
+    wallet,
+    topups,
+    codes,
+    invoices,
+    alerts,
+    books,
+    requests,
+    catalogue,
+    prices,
+    config,
+    admin,
+    secret,
+):
     app.command(group.app)
 
 

@@ -30,7 +30,7 @@ def opened(data: Path, config: Path | None, *, make: bool = True) -> Iterator[Of
     """The office of a data folder, closed again afterwards. UsageError if it is new and `make` is off."""
     settings = load_settings(config, os.environ)
     path = database_file(settings.store, data)
-    if not make and not path.exists():
+    if not make and path is not None and not path.exists():
         raise UsageError(f"there is no database {path}: name the data folder with --data")
     office = open_office(data, settings, os.environ)
     try:

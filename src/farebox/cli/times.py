@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from farebox.app.prices import moment_of
 from farebox.cli.options import UsageError
 
 
@@ -14,6 +15,14 @@ def write_time(at_us: int) -> str:
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z")
     )
+
+
+def read_moment(text: str, zone: str) -> int:
+    """The same of dates that begin in the wallet's time zone."""
+    try:
+        return moment_of(text, zone)
+    except ValueError:
+        raise UsageError(f"{text!r} is no time: write 2026-12-01 or 2026-12-01T18:30:00Z") from None
 
 
 def read_time(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -10,6 +11,7 @@ from cyclopts import App, Parameter
 
 from farebox.accounts.accounts import get_account
 from farebox.billing.statements import Entry, entries
+from farebox.cli.invoices import write_statement
 from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, read_amount
 from farebox.cli.table import new_table, print_table
 from farebox.cli.times import write_time
@@ -60,11 +62,18 @@ def statement(
     /,
     *,
     json: Annotated[bool, Parameter(negative="", help="JSON lines.")] = False,
+    month: Annotated[str | None, Parameter(help="The statement of a month such as 2026-10, into a file.")] = None,
+    pdf: Annotated[Path | None, Parameter(help="That file; one that ends in .html is written as HTML.")] = None,
     data: Data = DEFAULT_DATA,
     config: Config = None,
 ) -> None:
-    """Every entry of a wallet, oldest first."""
+    """Every entry of a wallet, oldest first; or a month's statement as PDF or HTML."""
+    if (month is None) != (pdf is None):
+        raise UsageError("--month and --pdf go together")
     with opened(data, config) as office:
+        if month is not None and pdf is not None:
+            write_statement(office, account, month, pdf)
+            return
         with office.database.read() as view:
             owner = get_account(view, account)
         lines = entries(office.database, owner.id)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
 from farebox.config.explain import no_such
 from farebox.config.lines import KeyPath
 from farebox.config.origin import ConfigError, Origins
-from farebox.config.settings import File, Provider
+from farebox.config.settings import File, Payments, Provider
 from farebox.config.shape import find_reader, is_struct, members
 from farebox.config.values import Secret, read_secret
 
 PREFIX: Final = "FAREBOX_"
+Section = TypeVar("Section", bound=msgspec.Struct)
 _REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -72,6 +73,33 @@ def with_keys(
         key = values.get((*path, "api_key")) or None
         found.append(msgspec.structs.replace(provider, api_key=key, headers=headers))
     return tuple(found)
+
+
+def with_payment_keys(payments: Payments, environment: Mapping[str, str], origins: Origins) -> Payments:
+    """Replace every `$NAME` of a processor's secrets by what the environment holds."""
+    stripe = with_secrets(payments.stripe, "stripe", environment, origins, below=("payments",))
+    razorpay = with_secrets(payments.razorpay, "razorpay", environment, origins, below=("payments",))
+    return msgspec.structs.replace(payments, stripe=stripe, razorpay=razorpay)
+
+
+def with_secrets(
+    section: Section,
+    name: str,
+    environment: Mapping[str, str],
+    origins: Origins,
+    *,
+    below: KeyPath = (),
+) -> Section:
+    """Replace every `$NAME` of a section's secrets by what the environment holds."""
+    found = {}
+    for key in section.__struct_fields__:
+        value = getattr(section, key)
+        if isinstance(value, Secret):
+            try:
+                found[key] = _looked_up(value, environment)
+            except ValueError as problem:
+                origins.refuse((*below, name, key), str(problem))
+    return msgspec.structs.replace(section, **found)
 
 
 def _from_variable(text: str, kind: Any) -> object:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from farebox.config.environment import lay_over, with_keys
+from farebox.config.environment import lay_over, with_keys, with_payment_keys, with_secrets
 from farebox.config.explain import explain
 from farebox.config.lines import KeyPath, key_lines
 from farebox.config.origin import ConfigError, Origins
@@ -50,6 +50,12 @@ def read_settings(file: Path | None, environment: Mapping[str, str], known: Know
         providers=with_keys(content.providers, environment, origins),
         models=content.models,
         plans=content.plans,
+        alerts=with_secrets(content.alerts, "alerts", environment, origins),
+        email=with_secrets(content.email, "email", environment, origins),
+        invoices=content.invoices,
+        payments=with_payment_keys(content.payments, environment, origins),
+        prices=content.prices,
+        fx=content.fx,
         from_file=file is not None,
         source=origins.written(),
     )
@@ -90,6 +96,9 @@ def _rate_holders(document: Table) -> Iterator[tuple[KeyPath, object]]:
         yield ("models", index, "price"), model
         for place, route in enumerate(_rows(model, "routes")):
             yield ("models", index, "routes", place, "cost"), route
+    for index, dated in enumerate(_rows(document, "prices")):
+        yield ("prices", index, "price"), dated
+        yield ("prices", index, "cost"), dated
 
 
 def _rows(table: object, key: str) -> list[Any]:

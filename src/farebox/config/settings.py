@@ -12,28 +12,37 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from farebox.config.values import (
+    Address,
     Amount,
     Currency,
     Database,
     Factor,
     HeaderName,
     Hidden,
+    MailAddress,
     ModelId,
     Name,
     Network,
     Redis,
     Url,
+    Webhook,
+    When,
     Zone,
 )
 from farebox.core.money import NANO
 from farebox.core.rates import Rates
 
+DATABASE_FILE = "farebox.db"
+_FILE = "sqlite:///"
 _COUNT_MAX = 1_000_000_000  # Beyond any limit one would mean; a larger number is a slip of the finger.
 
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 Count = Annotated[int, Meta(ge=0, le=_COUNT_MAX)]
 Positive = Annotated[int, Meta(ge=1, le=_COUNT_MAX)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Line = Annotated[str, Meta(min_length=1, max_length=120)]
+LineOrNone = Annotated[str, Meta(max_length=120)]
+SeriesName = Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,8}$")]
 ModelKind = Literal["chat", "image", "speech", "transcription", "embedding"]
 
 
@@ -57,9 +66,10 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
 class Store(Struct, frozen=True, forbid_unknown_fields=True):
     """`[store]`: where the books are kept, and how surely."""
 
-    database: Database = ""
+    database: Database = Address()
     redis: Redis = ""
     durability: Literal["process", "power-loss"] = "process"
+    idempotency_hours: Annotated[int, Meta(ge=1, le=168)] = 24  # How long a repeat gets the first's reply.
     responses_days: Annotated[int, Meta(ge=0, le=36_500)] = 30  # 0: no response is kept.
 
 
@@ -72,6 +82,10 @@ class Wallet(Struct, frozen=True, forbid_unknown_fields=True):
     # What one unit of each is worth in the wallet's currency.
     fx_nano: dict[str, Factor] = field(default_factory=dict, name="fx")
     time_zone: Zone = "UTC"
+    # Customers are told of a dearer price this long before it takes effect.
+    price_notice_days: Annotated[int, Meta(ge=0, le=365)] = 7
+    margin_factor_nano: Amount = field(default=0, name="margin_factor")  # 0: prices are not held against costs.
+    margin_action: Literal["reroute", "refuse", "reprice"] = "reroute"
 
 
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +107,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     cache_marks: bool | None = None
     stream_usage: bool | None = None
     cancel_stops_billing: bool | None = None
+    markup_nano: Factor | None = field(default=None, name="markup")  # Of the models it is the first route of.
 
     @property
     def stream_total_timeout_s(self) -> float:
@@ -121,6 +136,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
     aliases: tuple[ModelId, ...] = ()
     cost: Rates | None = None  # What the operator pays.
     price: Rates | None = None  # What the customer pays, set by hand.
+    markup_nano: Factor | None = field(default=None, name="markup")  # Instead of any other markup.
     routes: tuple[Route, ...] = ()
 
 
@@ -136,6 +152,104 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     markup_nano: Factor | None = field(default=None, name="markup")
 
 
+class DatedPrice(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[prices]]`: from when models sell, or cost, differently. One of price, markup and cost."""
+
+    model: Text  # An id, or a shell pattern over ids.
+    starts: When = field(name="from")
+    price: Rates | None = None
+    markup_nano: Factor | None = field(default=None, name="markup")
+    cost: Rates | None = None
+    provider: Name | None = None  # Whose cost; None: every provider's.
+    notice: bool = True  # False: customers need not be told ahead of an increase.
+
+
+class DatedRate(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[fx]]`: from when one unit of a currency is worth something else in the wallet's."""
+
+    currency: Currency
+    rate_nano: Factor = field(name="rate")
+    starts: When = field(name="from")
+    notice: bool = True
+
+
+class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[alerts]`: where the operator is told."""
+
+    email: MailAddress = ""
+    webhook: Webhook | None = None
+    webhook_secret: Hidden | None = None
+    allow_private: bool = False  # The operator's own webhook may be on a private address, and in the clear.
+
+
+class Email(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[email]`: the mail server that notices leave by. Without a host no mail is sent."""
+
+    host: Annotated[str, Meta(max_length=255)] = ""
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    sender: MailAddress = ""
+    user: Annotated[str, Meta(max_length=255)] = ""
+    password: Hidden | None = None
+
+
+class TaxLine(Struct, frozen=True, forbid_unknown_fields=True):
+    """One member of `tax_lines`: a named part of the tax. 100 basis points are 1 %."""
+
+    name: Line
+    basis_points: Annotated[int, Meta(ge=1, le=10_000)]
+
+
+class Invoices(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[invoices]`: what stands on invoices from now on; an issued one never changes."""
+
+    seller: LineOrNone = ""
+    address: Annotated[tuple[Line, ...], Meta(max_length=6)] = ()
+    region: LineOrNone = ""
+    tax_id: LineOrNone = ""
+    tax_id_name: Line = "Tax ID"
+    email: MailAddress = ""
+    prefix: SeriesName = "INV"
+    credit_note_prefix: SeriesName = "CN"
+    year_start_month: Annotated[int, Meta(ge=1, le=12)] = 1  # In which a year of numbers begins.
+    item: Line = "Prepaid credit for AI model usage"
+    item_code: LineOrNone = ""
+    tax_lines: Annotated[tuple[TaxLine, ...], Meta(max_length=8)] = ()
+    tax_lines_away: Annotated[tuple[TaxLine, ...], Meta(max_length=8)] = ()  # For a buyer of another region.
+    note: Annotated[str, Meta(max_length=1000)] = ""
+    paper: Literal["a4", "letter"] = "a4"
+    fonts: Annotated[tuple[Text, ...], Meta(max_length=8)] = ()
+
+
+class StripeKeys(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[payments.stripe]`. Without the secret of its webhooks there is no address for them."""
+
+    secret_key: Hidden | None = None
+    webhook_secret: Hidden | None = None
+    api_base: Url = ""
+
+
+class RazorpayKeys(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[payments.razorpay]`. Without the secret of its webhooks there is no address for them."""
+
+    key_id: Hidden | None = None
+    key_secret: Hidden | None = None
+    webhook_secret: Hidden | None = None
+    api_base: Url = ""
+
+
+class Payments(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[payments]`: who takes payments, of how much, and the tax on top of the credit."""
+
+    processors: tuple[Literal["stripe", "razorpay", "dev"], ...] = ()
+    minimum_nano: Factor = field(default=5 * NANO, name="minimum")
+    maximum_nano: Factor = field(default=10_000 * NANO, name="maximum")
+    tax_rate_basis_points: Annotated[int, Meta(ge=0, le=10_000)] = 0  # 100 of them are 1 %.
+    tax_name: Annotated[str, Meta(max_length=100)] = ""
+    stripe: StripeKeys = StripeKeys()
+    razorpay: RazorpayKeys = RazorpayKeys()
+
+
 class File(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of a configuration file."""
 
@@ -145,6 +259,12 @@ class File(Struct, frozen=True, forbid_unknown_fields=True):
     providers: tuple[Provider, ...] = ()
     models: tuple[Model, ...] = ()
     plans: tuple[Plan, ...] = ()
+    alerts: Alerts = Alerts()
+    email: Email = Email()
+    invoices: Invoices = Invoices()
+    payments: Payments = Payments()
+    prices: tuple[DatedPrice, ...] = ()
+    fx: tuple[DatedRate, ...] = ()
 
 
 class Settings(File, frozen=True):
@@ -170,6 +290,11 @@ def find_fx_nano(wallet: Wallet, currency: str) -> int | None:
     return NANO if currency == wallet.currency else wallet.fx_nano.get(currency)
 
 
-def database_file(store: Store, data: Path) -> Path:
-    """Where the SQLite file stands: as configured, relative to the working directory, else in the data directory."""
-    return Path(store.database.removeprefix("sqlite:///")) if store.database else data / "farebox.db"
+def database_file(store: Store, data: Path) -> Path | None:
+    """Where the SQLite file stands: as configured, relative to the working directory, else in the data directory.
+
+    None where the database is on a server.
+    """
+    if not store.database:
+        return data / DATABASE_FILE
+    return Path(store.database.removeprefix(_FILE)) if store.database.startswith(_FILE) else None

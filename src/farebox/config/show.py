@@ -9,7 +9,7 @@ import msgspec
 
 from farebox.config.lines import KeyPath, write_path
 from farebox.config.settings import Settings
-from farebox.config.values import Secret
+from farebox.config.values import Address, Secret
 from farebox.core.money import write_nano
 from farebox.core.rates import EACH_RATES, TOKEN_RATES, Rates, Tier
 
@@ -19,7 +19,10 @@ _HIDDEN: Final = "***"
 def show_settings(settings: Settings) -> str:
     """The settings in force, readable as a configuration file but for its secrets."""
     tables = []
-    for name in ("server", "store", "wallet", "providers", "models", "plans"):
+    for name in (
+        *("server", "store", "wallet", "alerts", "email", "invoices", "payments"),
+        *("providers", "models", "plans", "prices", "fx"),
+    ):
         value = getattr(settings, name)
         if isinstance(value, tuple):
             rows = enumerate(value)
@@ -32,6 +35,8 @@ def show_settings(settings: Settings) -> str:
 def write_value(value: object, *, nano: bool = False) -> str:
     """One setting as TOML; `nano` where its integers are amounts."""
     match value:
+        case Address():
+            return _quoted(value.shown)
         case Secret():
             return f'"{_HIDDEN}"'
         case bool():

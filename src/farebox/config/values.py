@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from ipaddress import ip_network
 from typing import Annotated, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -17,11 +18,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from farebox.core.money import check_currency, parse_nano
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_POSTGRES = re.compile(r"postgres(ql)?://([^\s:/?#@]*(:[^\s/?#@]*)?@)?[^\s/?#@]*/[^\s/?#@]+(\?[^\s#@]*)?")
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^/@]*(?=@)|([?&]password=)[^&]*")
 _MODEL_ID = re.compile(r"[!-~]{1,200}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # The client writes these itself; a second one would let two readers see two different messages.
 _OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type"})
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+_MAIL_ADDRESS_MAX = 254  # RFC 5321, 4.5.3.1.3
 _HEADER_TEXT = re.compile(r"[ -~]*")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_WHEN: Final = 'a day such as "2026-12-01", or a time such as "2026-12-01T00:00:00+05:30"'
 
 
 class Reader(NamedTuple):
@@ -39,6 +46,21 @@ class Secret(str):
     def __repr__(self) -> str:
         """Hide the value wherever a struct that holds it is printed."""
         return "'***'"
+
+
+class Address(str):
+    """Where a database is. It may hold a password, which its repr and `shown` hide."""
+
+    __slots__ = ()
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be seen by anybody."""
+        return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", self)
+
+    def __repr__(self) -> str:
+        """Hide the password wherever a struct that holds it is printed."""
+        return repr(self.shown)
 
 
 def read_secret(text: str) -> Secret:
@@ -75,6 +97,17 @@ def read_zone(text: str) -> str:
     return text
 
 
+def read_when(text: str) -> str:
+    """A day, or a time with its zone; which moment a day begins at is for the wallet's time zone to say."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: write {_WHEN}") from None
+    if moment.tzinfo is None and not _DAY.fullmatch(text):
+        raise ValueError(f"{text!r} says no time zone: write {_WHEN}")
+    return text
+
+
 def read_url(text: str) -> str:
     """An http or https address without credentials, query or trailing slash; empty where none is given."""
     if text == "":
@@ -94,15 +127,40 @@ def read_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def read_database(text: str) -> str:
-    """`sqlite:///relative` or `sqlite:////absolute`; empty for farebox.db in the data directory."""
+def read_mail_address(text: str) -> str:
+    """A plain mail address; empty where none is given."""
+    if text != "" and (len(text) > _MAIL_ADDRESS_MAX or not _MAIL_ADDRESS.fullmatch(text)):
+        raise ValueError("write a mail address such as billing@example.com")
+    return text
+
+
+def read_webhook(text: str) -> Secret:
+    """An address that notices are posted to, hidden because many hold a token; empty where none is given."""
+    if text == "":
+        return Secret()
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # An unclosed bracket, a port beyond 65535.
+        whole = False
+    if not whole or not re.fullmatch(r"[!-~]+", text) or "@" in parts.netloc or "#" in text:
+        raise ValueError("write an address such as https://example.com/hook, without user or fragment")
+    return Secret(text)
+
+
+def read_database(text: str) -> Address:
+    """`sqlite:///relative`, `sqlite:////absolute` or `postgresql://…`; empty for farebox.db in the data directory."""
     if text.startswith(("postgresql:", "postgres:")):
-        raise ValueError("PostgreSQL is not supported yet by this version")
+        if not _POSTGRES.fullmatch(text):
+            raise ValueError(
+                "write postgresql://USER:PASSWORD@HOST:PORT/NAME; in a password / is %2F, @ %40, ? %3F and # %23"
+            )
+        return Address(text)
     if text.startswith("sqlite:///:memory:"):
         raise ValueError("books in memory would be lost with the process: write sqlite:///PATH")
     if text != "" and not re.fullmatch(r"sqlite:///.*[^/]", text):
         raise ValueError("write sqlite:///PATH; an absolute path makes four slashes")
-    return text
+    return Address(text)
 
 
 def read_redis(text: str) -> str:
@@ -148,8 +206,11 @@ Amount = Annotated[int, Reader(read_amount, _BARE)]
 Factor = Annotated[int, Reader(read_factor, _BARE)]
 Currency = Annotated[str, Reader(check_currency)]
 Zone = Annotated[str, Reader(read_zone)]
+When = Annotated[str, Reader(read_when, f"write {_WHEN}, in quotes")]
 Url = Annotated[str, Reader(read_url)]
-Database = Annotated[str, Reader(read_database)]
+MailAddress = Annotated[str, Reader(read_mail_address)]
+Webhook = Annotated[Secret, Reader(read_webhook)]
+Database = Annotated[Address, Reader(read_database)]
 Redis = Annotated[str, Reader(read_redis)]
 Network = Annotated[str, Reader(read_network)]
 Name = Annotated[str, Reader(read_name)]

@@ -6,7 +6,7 @@
                   ACCOUNT_DISABLED PLAN_REFUSED MODEL_REFUSED NOT_FOUND MODEL_NOT_FOUND WRONG_METHOD
                   CONFLICT IN_PROGRESS TOO_LARGE WRONG_MEDIA TOO_FAST
     a provider's  PROVIDER_REFUSED PROVIDER_ERROR PROVIDER_OVERLOADED PROVIDER_TIMEOUT PROVIDER_CUT
-    ours          OVERLOADED DRAINING LEDGER_UNAVAILABLE BROKEN
+    ours          OVERLOADED DRAINING LEDGER_UNAVAILABLE UNSOLD BROKEN
 
 A kind has one row: HTTP status, OpenAI error type, default code, whether the same call may be tried on another
 route, and whether a client should retry it by itself. How a fault is written belongs to the caller's dialect and
@@ -62,6 +62,7 @@ class Kind(Enum):
     OVERLOADED = Row(503, "service_unavailable_error", "server_overloaded", retry=True)
     DRAINING = Row(503, "service_unavailable_error", "server_draining", retry=True)
     LEDGER_UNAVAILABLE = Row(503, "service_unavailable_error", "ledger_unavailable", retry=True)
+    UNSOLD = Row(503, "service_unavailable_error", "model_not_for_sale")
     BROKEN = Row(500, "internal_server_error", "internal_error", retry=True)
 
     # Two rows may say the same; without this, Enum would make the later one an alias of the earlier.

@@ -37,6 +37,7 @@ class Head(msgspec.Struct, frozen=True):
     model: str
     stream: bool = False
     output_limit: int | None = None  # Tokens the caller allows for each choice.
+    limited: bool = False  # The limit is the gateway's own, and must be written into what goes out.
     choices: int = 1
     wants_usage: bool = True  # Whether usage may be shown in the stream.
     has_system: bool = True  # Whether a system or developer message is there (OpenServ asks for one).
@@ -177,7 +178,8 @@ class Dialect(Protocol):
     def write_relayed(self, body: bytes, model: str, head: Head, *, ask_usage: bool = True) -> bytes:
         """The caller's body for a provider of the same dialect: the original members, declared splices only.
 
-        `ask_usage`: this provider is to be asked for the usage of a stream.
+        `ask_usage`: this provider is to be asked for the usage of a stream. Where the head is `limited`, its limit is
+        written in.
         """
 
     def tap(self, head: Head, names: Names) -> Tap:

@@ -12,14 +12,20 @@ from farebox.accounts.accounts import Account
 from farebox.accounts.keys import Key
 from farebox.accounts.plans import Plan
 from farebox.billing.pricing import PriceVersion
+from farebox.billing.wallet import Hold
 from farebox.core.errors import Fault
 from farebox.core.usage import Usage
 from farebox.dialects.dialect import Cost, Dialect, Head
 from farebox.gateway.profiles import Profile
+from farebox.gateway.troubles import Troubles
 from farebox.limits.windows import Window
 from farebox.providers.listing import Listing
 from farebox.providers.quirks import Quirk, QuirkRow
 from farebox.providers.upstream import Endpoint, Incoming, Upstream
+
+# Gets the header lines and the end of an answer before it is charged, for a caller who may ask for it again: so a
+# charge never stands without the reply it was for.
+Pledge = Callable[[bytes, bytes], Awaitable[None]]
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -45,7 +51,9 @@ class Call(msgspec.Struct, frozen=True):
     began_s: float  # Monotonic.
     headers: bytes = b""  # Lines that go on every answer to it.
     rewritten: bool = False  # Something changed the prompt, so the bytes as sent no longer say it.
+    max_charge_nano: int | None = None  # The caller's own maximum, whatever the answer comes to.
     keep: Callable[[bytes], Awaitable[None]] | None = None  # Gets the end of a paid answer before it leaves.
+    pledge: Pledge | None = None
 
 
 class Provider(msgspec.Struct, frozen=True):
@@ -60,6 +68,7 @@ class Provider(msgspec.Struct, frozen=True):
     cancel_stops_billing: bool = True  # Else a stream whose caller left is read on for its usage.
     quirks: tuple[QuirkRow, ...] = ()
     takes_marks: bool = False  # It wants to be told what to keep in its cache, by marks in the prompt.
+    troubles: Troubles = msgspec.field(default_factory=Troubles)
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -83,6 +92,15 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int = 0
     error: str | None = None
     latency_ms: int = 0
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A hold that stands, and what it stands for."""
+
+    call: Call  # With the gateway's own limit, where it set one.
+    hold: Hold
+    prompt: int  # Tokens of input as estimated, without the margin.
+    output: int  # Tokens of output that are covered, over all choices.
 
 
 class Answer(Protocol):

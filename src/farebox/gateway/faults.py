@@ -15,6 +15,6 @@ def error_headers(fault: Fault) -> bytes:
     if fault.retry_after_s is not None:
         lines.append(b"retry-after: %d\r\n" % math.ceil(fault.retry_after_s))
         lines.append(b"retry-after-ms: %d\r\n" % math.ceil(fault.retry_after_s * 1000))
-    if fault.status in (402, 429) or fault.status >= 500:  # noqa: PLR2004 -- HTTP statuses
+    if fault.status in (402, 409, 429) or fault.status >= 500:  # noqa: PLR2004 -- HTTP statuses
         lines.append(b"x-should-retry: %b\r\n" % (b"true" if fault.retry else b"false"))
     return b"".join(lines)

@@ -42,14 +42,22 @@ def check_model(plan: Plan, listing: Listing) -> None:
 
 
 def routes_for(call: Call, house: House) -> tuple[Route, ...]:
-    """Every route of the asked model in order, then those of the caller's fallback models; never empty."""
+    """Every route of the asked model in order, then those of the caller's fallback models; never empty.
+
+    Fault UNSOLD where none of them can be sold at the moment.
+    """
     head, plan = call.head, call.grant.plan
     routes: tuple[Route, ...] = ()
     for name in (head.model, *head.fallback_models):
         listing = find_listing(house.catalogue, name, kind="chat")
         check_model(plan, listing)
         routes += _drawn(_seed(call), house.routes.routes(listing, plan))
-    assert routes, "the catalogue lists no model without a route"
+    if not routes:
+        raise Fault(
+            Kind.UNSOLD,
+            f"The model {head.model!r} is not for sale at the moment. Use another, or try again later.",
+            param="model",
+        )
     return routes
 
 

@@ -51,6 +51,13 @@ class Sayings:
             raise refused
         return tuple(found)
 
+    def limit(self, call: Call) -> None:
+        """Take the call with a limit of the gateway's own instead, set since its prompt was read."""
+        self.call = call
+        self._fitted.clear()
+        if self._read is not None:
+            self._read = _with_limit(self._read, call)
+
     def outgoing(self, route: Route) -> Outgoing:
         """The request to a route's provider."""
         if self._made and (made := self._made.pop(id(route), None)) is not None:
@@ -98,7 +105,8 @@ class Sayings:
     def _prompt(self) -> Prompt:
         if self._read is None:
             call = self.call
-            self._read = replace(call.dialect.read_prompt(call.body), stream=call.head.stream or None)
+            prompt = replace(call.dialect.read_prompt(call.body), stream=call.head.stream or None)
+            self._read = _with_limit(prompt, call)
         return self._read
 
 
@@ -107,6 +115,13 @@ def headers_for(call: Call, target: Dialect) -> tuple[tuple[str, str], ...]:
     if target is not call.dialect or not call.head.headers:
         return target.headers
     return tuple((dict(target.headers) | dict(call.head.headers)).items())
+
+
+def _with_limit(prompt: Prompt, call: Call) -> Prompt:
+    """A prompt with the limit that the gateway set, if it set one."""
+    if not call.head.limited:
+        return prompt
+    return replace(prompt, output=replace(prompt.output, limit=call.head.output_limit, limit_member=None))
 
 
 def _limited(prompt: Prompt, route: Route) -> Prompt:

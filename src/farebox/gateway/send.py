@@ -15,7 +15,7 @@ from farebox.gateway.profiles import CodeStyle, reply_model
 from farebox.gateway.relay import RelayedReply, RelayedStream
 from farebox.gateway.say import Sayings
 from farebox.gateway.translate import TranslatedAnswer
-from farebox.providers.refusals import read_refusal
+from farebox.providers.refusals import is_account_spent, read_refusal
 from farebox.providers.upstream import Incoming
 
 TRIES_MAX = 2
@@ -79,6 +79,8 @@ async def _begun(call: Call, route: Route, incoming: Incoming) -> Answer:
 
 def refusal_of(route: Route, incoming: Incoming, body: bytes) -> Fault:
     """What a provider's bad status means for the call."""
+    if is_account_spent(incoming.status, body):
+        route.provider.troubles.spent += 1
     return read_refusal(incoming.status, incoming.headers, body, secrets=_secrets_of(route))
 
 

@@ -39,8 +39,11 @@ async def serve(call: Call, house: House, caller: Caller) -> Settlement:
     """Answer one admitted call. A Fault raised here has not been written; nothing of an answer has left then."""
     sayings = Sayings(call)
     routes = sayings.speakable(routes_for(call, house))
-    hold = await take_hold(call, routes, house)
-    settlement = Settlement(call, hold, house.wallets, house.clock)
+    taken = await take_hold(call, routes, house)
+    if taken.call is not call:
+        call = taken.call
+        sayings.limit(call)
+    settlement = Settlement(taken, house)
     run = _Run(sayings, routes, house, settlement)
     task = caller.task
     if not caller.gone:
@@ -161,6 +164,8 @@ class _Run:
     def _headers(self, route: Route) -> bytes:
         head = self._call.head
         lines = [self._call.headers, _JSON if head.array or not head.stream else _STREAM]
+        if head.limited:
+            lines.append(b"x-farebox-output-limit: %d\r\n" % (head.output_limit or 0))
         if route.provider.sandbox:
             lines.append(b"x-sandbox: true\r\n")
         dropped = self._sayings.dropped(route)

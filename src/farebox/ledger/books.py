@@ -83,6 +83,7 @@ class RequestRow(msgspec.Struct):
     latency_us: int
     created: int
     guards: str | None = None  # The windows of the key's budgets it counts in.
+    hold_steps: str | None = None  # How the hold came to be what it was (billing.hold_steps).
 
 
 class SettleOp(msgspec.Struct, frozen=True):
@@ -94,6 +95,7 @@ class SettleOp(msgspec.Struct, frozen=True):
     row: RequestRow
     settled_us: int
     guards: tuple[Guard, ...] = ()
+    ceiling_nano: int = MAX_NANO  # Never charge more, whatever was due; the rest is leakage.
 
 
 class ReleaseOp(msgspec.Struct, frozen=True):
@@ -164,6 +166,10 @@ def apply_batch(work: Transaction, operations: Sequence[Op]) -> list[Result]:
     calls = {op.row.id if isinstance(op, SettleOp) else op.id for op in operations}
     if len(calls) < len(operations):
         raise HoldStandsError
+    if work.shared:
+        # In one order, so that no two batches wait for each other. And a batch whose commit nobody was told of has
+        # its wallets locked until it is kept or gone: what follows it up sees which.
+        work.lock("wallets", "account_id", {_account_of(op) for op in operations})
     results: list[Result | None] = [None] * len(operations)
     settles = [(at, op) for at, op in enumerate(operations) if isinstance(op, SettleOp)]
     holds = [(at, op) for at, op in enumerate(operations) if isinstance(op, HoldOp)]
@@ -181,6 +187,10 @@ def apply_batch(work: Transaction, operations: Sequence[Op]) -> list[Result]:
     done = [result for result in results if result is not None]
     assert len(done) == len(operations)
     return done
+
+
+def _account_of(op: Op) -> int:
+    return op.row.account_id if isinstance(op, SettleOp) else op.account_id
 
 
 def _hold(work: Transaction, ops: list[HoldOp]) -> list[Held | Refused | Overspent]:
@@ -269,18 +279,18 @@ def _settle(work: Transaction, ops: list[SettleOp]) -> list[Settled]:
     if gone:
         raise HoldGoneError
     within: dict[int, list[int]] = {}
-    beyond: list[RequestRow] = []
+    beyond: list[SettleOp] = []
     for op in ops:
         row = op.row
-        if row.charge + row.leakage <= row.hold:
+        if min(row.charge + row.leakage, op.ceiling_nano) <= row.hold:
             sums = within.setdefault(row.account_id, [0, 0])
             sums[0] += row.charge
             sums[1] += row.hold
         else:
-            beyond.append(row)
+            beyond.append(op)
     work.run_many(_SETTLE, [(charge, charge, hold, account) for account, (charge, hold) in within.items()])
-    for row in beyond:
-        _settle_beyond(work, row)
+    for op in beyond:
+        _settle_beyond(work, op)
     _record(work, ops)
     for op in ops:
         if op.guards:
@@ -288,11 +298,13 @@ def _settle(work: Transaction, ops: list[SettleOp]) -> list[Settled]:
     return [Settled(op.row.charge, op.row.leakage) for op in ops]
 
 
-def _settle_beyond(work: Transaction, row: RequestRow) -> None:
-    """Charge more than was held, as far as the wallet allows; the rest is leakage. Changes `row` to what is booked."""
+def _settle_beyond(work: Transaction, op: SettleOp) -> None:
+    """Charge more than was held, as far as the wallet allows; the rest is leakage. Changes its row to the books'."""
+    row = op.row
     balance, held = _balances(work, row.account_id)
     due = row.charge + row.leakage  # An attempt that was undone may have split it already.
-    row.charge, row.leakage = split_charge(due, row.hold, balance - held)
+    row.charge, _ = split_charge(min(due, op.ceiling_nano), row.hold, balance - held)
+    row.leakage = due - row.charge
     work.run(_SETTLE, row.charge, row.charge, row.hold, row.account_id)
 
 
@@ -339,7 +351,7 @@ def _settle_alone(work: Transaction, op: SettleOp) -> Settled:
             return Settled(int(known[1] or 0), int(known[2] or 0))
         work.run("DELETE FROM requests WHERE account_id = ? AND id = ?", row.account_id, row.id)
         row.hold = 0
-    _settle_beyond(work, row)
+    _settle_beyond(work, op)
     _record(work, [op])
     _settle_guards(work, op)
     return Settled(row.charge, row.leakage)

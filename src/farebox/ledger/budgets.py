@@ -56,6 +56,24 @@ _OPEN = (
     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key_id, period, starts) DO NOTHING"
 )
 
+# For `check_books`: rows whose amount is not what it should be.
+RULES: dict[str, str] = {
+    "what a budget's window has held is the sum of its holds": """
+        SELECT b.key_id || ' ' || b.period || ':' || b.starts, b.held, COALESCE((
+          SELECT SUM(h.amount) FROM holds h WHERE h.key_id = b.key_id AND h.guards IS NOT NULL
+          AND ' ' || h.guards || ' ' LIKE '% ' || b.period || ':' || b.starts || ' %'), 0)
+        FROM budget_windows b WHERE b.held <> COALESCE((
+          SELECT SUM(h.amount) FROM holds h WHERE h.key_id = b.key_id AND h.guards IS NOT NULL
+          AND ' ' || h.guards || ' ' LIKE '% ' || b.period || ':' || b.starts || ' %'), 0)""",
+    "what a budget's window has spent is the sum of its calls": """
+        WITH charged AS (SELECT key_id, ' ' || guards || ' ' AS guards, SUM(charge) AS total FROM requests
+          WHERE guards IS NOT NULL GROUP BY key_id, guards),
+        windows AS (SELECT b.key_id, b.period, b.starts, b.spent, b.seed + COALESCE((
+          SELECT SUM(c.total) FROM charged c WHERE c.key_id = b.key_id
+          AND c.guards LIKE '% ' || b.period || ':' || b.starts || ' %'), 0) AS due FROM budget_windows b)
+        SELECT key_id || ' ' || period || ':' || starts, spent, due FROM windows WHERE spent <> due""",
+}
+
 
 def take_guards(
     work: Transaction, account_id: int, key_id: int, guards: Sequence[Guard], amount_nano: int
@@ -81,6 +99,23 @@ def settle_guards(
     """Turn what was held in windows into what was spent."""
     for guard in guards:
         work.run(_SETTLE, charge_nano, held_nano, key_id, guard.period, guard.starts_us)
+
+
+def forget_hours(work: Transaction, now_us: int) -> int:
+    """Delete the hours that no breaker will look at any more; how many."""
+    return work.run(
+        "DELETE FROM budget_windows WHERE period = 'hour' AND held = 0 AND starts < ?",
+        now_us - (USUAL_HOURS + 1) * HOUR_US,
+    )
+
+
+def raise_ceiling(work: Transaction, key_id: int, now_us: int) -> None:
+    """Allow a key as much again, in the hour that runs, as its breaker did."""
+    starts_us = now_us - now_us % HOUR_US
+    work.run(
+        "UPDATE budget_windows SET ceiling = spent + held + ? WHERE key_id = ? AND period = 'hour' AND starts = ?",
+        *(_ceiling(work, key_id, starts_us), key_id, starts_us),
+    )
 
 
 def write_guards(guards: Sequence[Guard]) -> str | None:
@@ -135,7 +170,7 @@ def _ceiling(work: Transaction, key_id: int, starts_us: int) -> int:
     """So many times what the key's hours came to in the week before, of those in which it spent anything."""
     breaker = work.one("SELECT times, floor FROM breakers WHERE key_id = ?", key_id)
     if breaker is None:
-        return MAX_NANO  # Taken away a moment ago.
+        return MAX_NANO // 4  # Taken away a moment ago.
     times, floor = int(breaker[0] or 0), int(breaker[1] or 0)
     row = work.one(
         "SELECT COUNT(*), COALESCE(SUM(spent), 0) FROM budget_windows"

@@ -37,6 +37,22 @@ _CODES_ABOUT_US = frozenset(
     {"authentication_error", "permission_error", "billing_error", "invalid_api_key", "insufficient_quota"}
     | {"UNAUTHENTICATED", "PERMISSION_DENIED", "API_KEY_INVALID"}
 )
+# How providers say that the operator's account there has nothing left to spend. Gemini's and OpenAI's sentence about
+# a "current quota" is not among them: they say it of too many calls a minute as well, and OpenAI has a code for this.
+_CODES_SPENT = frozenset(
+    # OpenAI's, Moonshot's and Anthropic's, in turn.
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+    | {"exceeded_current_quota_error", "billing_error"}
+)
+_SPENT = re.compile(
+    r"^your credit balance is too low"  # Anthropic, by 400
+    # xAI
+    r"|^your newly created team doesn't have any credits|^your team .{0,80}\bhas either used all available credits"
+    r"|^insufficient (?:balance|credits?)\b",  # DeepSeek, OpenRouter, Zhipu
+    re.IGNORECASE,
+)
+_STATUS_SPENT = 402
+_MAY_SAY_SPENT = frozenset({400, 403, 429})
 # How providers say that a prompt does not fit, each from a recording or from what they are known to say.
 _TOO_LONG = re.compile(
     r"maximum (?:context|prompt) length"  # OpenAI, DeepSeek, Mistral, xAI, vLLM, OpenRouter, Fireworks
@@ -98,6 +114,16 @@ def read_refusal(
             retry_after_s=_read_wait(headers, error),
         )
     return Fault(Kind.PROVIDER_ERROR, "The model's provider failed to answer. Try again.", retry_after_s=1.0)
+
+
+def is_account_spent(status: int, body: bytes) -> bool:
+    """Whether a bad status says that our own account at the provider is out of credit: a matter for the operator."""
+    if status == _STATUS_SPENT:
+        return True
+    if status not in _MAY_SAY_SPENT:
+        return False
+    error = _read_error(body)
+    return bool(_codes(error) & _CODES_SPENT or _SPENT.match(error.message or ""))
 
 
 def _read_headers(headers: Mapping[str, str]) -> float | None:

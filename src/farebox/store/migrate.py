@@ -44,7 +44,7 @@ def load_migrations() -> list[Migration]:
 
 def migrate(database: Database, steps: list[Migration]) -> int:
     """Bring the schema up to this release in one transaction; the number of steps applied. SchemaError if newer."""
-    with database.transaction() as work:
+    with database.migration() as work:
         work.run("CREATE TABLE IF NOT EXISTS migrations (n INTEGER PRIMARY KEY, checksum TEXT NOT NULL)")
         applied = {
             int(str(n)): str(checksum) for n, checksum in work.all("SELECT n, checksum FROM migrations")

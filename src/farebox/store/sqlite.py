@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,8 @@ _GONE = (
 
 class _Transaction:
     """A Transaction on one connection."""
+
+    shared = False  # There is one writer at a time.
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -63,9 +65,15 @@ class _Transaction:
         finally:
             self._connection.execute("RELEASE part")
 
+    def lock(self, table: str, column: str, ids: Iterable[int]) -> None:
+        """Whoever writes has the whole file."""
+
 
 class SqliteDatabase:
     """One SQLite file. `transaction_now` belongs to one thread (the loop's), `transaction` to any."""
+
+    inline = True
+    locks = None
 
     def __init__(self, path: Path, *, durability: str = "process") -> None:
         self.path = path
@@ -118,6 +126,13 @@ class SqliteDatabase:
                 yield work
         except StoreBusyError as error:
             raise StoreUnavailableError("the database stayed locked by another process") from error
+
+    batch = migration = transaction
+
+    @property
+    def upkeep(self) -> Callable[[], object]:
+        """The log must be copied into the file from time to time."""
+        return self.checkpoint
 
     def transaction_now(self) -> AbstractContextManager[Transaction]:
         """A write transaction at once, or StoreBusyError."""

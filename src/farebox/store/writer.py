@@ -5,7 +5,8 @@ everything that arrives together shares one commit, and an idle gateway commits 
 loop itself while the database is free (a commit takes tens of microseconds without a sync to disk); if another
 process holds the lock, that batch is committed by a helper thread that waits, and later operations queue behind it,
 in order. Callers wait for that PATIENCE_S; then they are told that the store is unavailable, though the thread's
-batch may still be kept.
+batch may still be kept. Where the engine's commit is never quick enough for the loop (`inline`), every batch is the
+thread's: while it commits one, what arrives makes up the next.
 
 A batch that raises is replayed one by one, so that a poisoned operation fails alone. An operation whose caller has
 left is applied all the same, and `abandoned` is told what became of it.
@@ -107,6 +108,9 @@ class GroupCommit(Generic[Op, Result]):
     def _flush(self) -> None:
         batch = self._queue[:BATCH_MAX]
         operations = [operation for operation, _ in batch]
+        if not self._database.inline:
+            self._flush_patiently(batch, operations)
+            return
         try:
             with self._database.transaction_now() as work:
                 results = self._apply(work, operations)
@@ -144,7 +148,7 @@ class GroupCommit(Generic[Op, Result]):
 
     def _commit_patiently(self, operations: list[Op]) -> Sequence[Result | Exception]:
         try:
-            with self._database.transaction() as work:
+            with self._database.batch() as work:
                 return self._apply(work, operations)
         except StoreUnavailableError as error:  # Nobody's fault: no operation alone would fare better.
             return [error] * len(operations)
@@ -163,8 +167,12 @@ class GroupCommit(Generic[Op, Result]):
 
     def _apply_alone(self, operation: Op) -> Result | Exception:
         try:
-            with self._database.transaction() as work:
+            with self._database.batch() as work:
                 (result,) = self._apply(work, [operation])
+        except (
+            StoreBusyError
+        ) as error:  # It collided with another node's a second time: the store is too busy.
+            return StoreUnavailableError(str(error))
         except Exception as error:  # The operation's own: its future carries it to whoever asked.
             return error
         return result

@@ -145,6 +145,19 @@ def test_a_receipt_is_written_with_every_digit(shop: Shop) -> None:
     assert '"hold":0.000009,"freed":0.000004349,' in text
 
 
+def test_a_receipt_tells_what_the_cache_saved_and_which_tier_was_in_force(shop: Shop) -> None:
+    shop.ledger.move("a", TransferKind.TOP_UP, RICH)
+    tier = Tier(1_000, input=200_000_000, cache_read=20_000_000)
+    rates = Rates("INR", input=150_000_001, output=600_000_000, cache_read=75_000_000, tiers=(tier,))
+    below = shop.sell(Usage(input_fresh=3, cache_read=10, output_visible=7), rates, hold=9_000)
+    text = msgspec.json.encode(shop.receipts.receipt(below)).decode()
+    assert '"price_tier":null,"cache_saving":0.00000075000001,' in text
+    above = shop.sell(Usage(cache_read=2_000, output_visible=7), rates, hold=900_000)
+    text = msgspec.json.encode(shop.receipts.receipt(above)).decode()
+    assert '"price_tier":1000,"cache_saving":0.00036,' in text
+    assert '"cache_discount":0.00036,' in msgspec.json.encode(shop.receipts.generation(above)).decode()
+
+
 def test_a_call_is_found_by_its_id_or_a_replys_and_only_by_its_own_account(shop: Shop) -> None:
     row = shop.row(due=0, hold=0)
     shop.settle(row)

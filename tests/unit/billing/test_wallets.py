@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -15,7 +12,8 @@ from farebox.ledger.books import Op, Refused, RequestRow, Result, Settled, apply
 from farebox.ledger.rules import TransferKind
 from farebox.store.database import Transaction
 from farebox.store.writer import GroupCommit
-from tests.ledger.ledger_file import Amounts, LedgerFile, ledger_in, settlement
+from tests.ledger.ledger_file import Amounts, LedgerFile, settlement
+from tests.support.stores import Store
 from tests.unit.store.failing import FailingDatabase
 
 MODEL = "acme/model"
@@ -23,11 +21,12 @@ FOREVER = 10**9
 
 
 class Desk:
-    """Wallets over a ledger file whose database can be made to fail; account `a` has 100."""
+    """Wallets over a ledger whose database can be made to fail; account `a` has 100."""
 
-    def __init__(self, ledger: LedgerFile) -> None:
-        self.ledger = ledger
+    def __init__(self, store: Store) -> None:
+        self.ledger = ledger = LedgerFile(store.database)
         self.database = FailingDatabase(ledger.database)
+        self.locked = store.locked
         self.at_apply: list[asyncio.Task[object]] = []  # Cancelled the next time a batch is applied.
         self.commit: GroupCommit[Op, Result] = GroupCommit(self.database, self._apply)
         self.wallets = Wallets(self.commit, owner="w1", clock=ManualClock())
@@ -50,17 +49,6 @@ class Desk:
     def amounts(self) -> Amounts:
         return self.ledger.amounts("a")
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Another process has the database until the block ends."""
-        other = sqlite3.connect(self.ledger.database.path, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            other.execute("COMMIT")
-            other.close()
-
     def _apply(self, work: Transaction, operations: Sequence[Op]) -> list[Result]:
         # Their turn comes before that of whoever waits for these results.
         for task in self.at_apply:
@@ -70,14 +58,13 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    with ledger_in(tmp_path) as ledger:
-        desk = Desk(ledger)
-        yield desk
-        await desk.wallets.drain()
-        desk.commit.close()
-        report = ledger.check()
-        assert report.balanced, report.breaches
+async def desk(store: Store) -> AsyncIterator[Desk]:
+    desk = Desk(store)
+    yield desk
+    await desk.wallets.drain()
+    desk.commit.close()
+    report = desk.ledger.check()
+    assert report.balanced, report.breaches
 
 
 async def test_a_hold_is_durable_and_a_settlement_frees_the_rest(desk: Desk) -> None:
@@ -111,8 +98,8 @@ async def test_a_repeated_hold_stands_once(desk: Desk) -> None:
 
 async def test_an_extension_grows_the_hold_as_far_as_the_wallet_goes(desk: Desk) -> None:
     hold = await desk.held("c1", 60)
-    assert await desk.wallets.extend(hold, 30)
-    assert not await desk.wallets.extend(hold, 30)
+    assert await desk.wallets.extend(hold, 30) is None
+    assert isinstance(await desk.wallets.extend(hold, 30), Refused)
     assert hold.amount_nano == 90
     assert await desk.wallets.settle(desk.row(hold, 85)) == Settled(85, 0)
 
@@ -195,6 +182,7 @@ async def test_the_hold_of_a_caller_who_left_as_it_was_taken_is_released(desk: D
     desk.at_apply.append(holding)
     with pytest.raises(asyncio.CancelledError):
         await holding
+    await desk.commit.drain()
     assert desk.amounts.held == 60
     await desk.wallets.drain()
     assert desk.amounts.held == 0
@@ -219,6 +207,51 @@ async def test_the_release_is_tried_until_the_store_takes_it(desk: Desk) -> None
     await desk.wallets.drain()
     assert desk.database.refusals == 0
     assert desk.amounts.held == 0
+
+
+async def test_a_hold_that_may_have_been_kept_is_a_fault_and_is_released(desk: Desk) -> None:
+    desk.database.refusals, desk.database.unsure = (
+        int(desk.database.inline),
+        1,
+    )  # The loop's attempt tells for sure.
+    with pytest.raises(Fault) as caught:
+        await desk.wallets.hold(desk.hold("c1", 60), MODEL)
+    assert caught.value.kind is Kind.LEDGER_UNAVAILABLE
+    assert desk.amounts.held == 60
+    await desk.wallets.drain()
+    assert desk.amounts == Amounts(balance=100, held=0, spent=0)
+    assert desk.ledger.rows("SELECT id FROM requests") == []
+
+
+async def test_the_hold_of_a_caller_who_left_and_that_may_have_been_kept_is_released(desk: Desk) -> None:
+    desk.database.refusals, desk.database.unsure = int(desk.database.inline), 1
+    holding = asyncio.ensure_future(desk.wallets.hold(desk.hold("c1", 60), MODEL))
+    await asyncio.sleep(0)
+    holding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await holding
+    await desk.commit.drain()
+    assert desk.amounts.held == 60
+    await desk.wallets.drain()
+    assert desk.amounts.held == 0
+
+
+async def test_a_settlement_that_may_have_been_kept_is_made_once(desk: Desk) -> None:
+    hold = await desk.held("c1", 60)
+    desk.database.refusals, desk.database.unsure = int(desk.database.inline), 1
+    assert await desk.wallets.settle(desk.row(hold, 45)) == Settled(45, 0)
+    assert desk.amounts == Amounts(balance=55, held=0, spent=45)
+    assert desk.ledger.rows("SELECT id, charge FROM requests") == [("c1", 45)]
+    assert desk.wallets.counts.posts == 1
+
+
+async def test_an_extension_that_may_have_been_kept_is_freed_by_the_settlement(desk: Desk) -> None:
+    hold = await desk.held("c1", 60)
+    desk.database.refusals, desk.database.unsure = int(desk.database.inline), 1
+    with pytest.raises(Fault):
+        await desk.wallets.extend(hold, 30)
+    assert await desk.wallets.settle(desk.row(hold, 50)) == Settled(50, 0)
+    assert desk.amounts == Amounts(balance=50, held=0, spent=50)
 
 
 async def test_an_extension_whose_caller_left_is_freed_by_the_settlement(desk: Desk) -> None:

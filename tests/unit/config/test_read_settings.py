@@ -19,16 +19,19 @@ from farebox.config.settings import (
     Model,
     Plan,
     Provider,
+    RazorpayKeys,
     Route,
     Server,
     Settings,
     Store,
+    StripeKeys,
+    TaxLine,
     Wallet,
     database_file,
     find_fx_nano,
 )
 from farebox.config.shape import find_reader
-from farebox.config.values import Amount, Factor
+from farebox.config.values import Address, Amount, Factor, Secret
 from farebox.core.rates import KINDS, Rates
 
 KNOWN = Known(
@@ -118,7 +121,7 @@ def test_the_example_of_the_documentation_is_read_whole(file: Path) -> None:
         drain_s=2.5,
     )
     assert settings.store == Store(
-        database="sqlite:///farebox-data/farebox.db",
+        database=Address("sqlite:///farebox-data/farebox.db"),
         durability="power-loss",
     )
     assert settings.wallet.currency == "INR"
@@ -223,14 +226,56 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "trusted_proxies": ('["::1", "10.0.0.0/8"]', ("::1", "10.0.0.0/8")),
     "database": ("sqlite:////var/lib/farebox.db", "sqlite:////var/lib/farebox.db"),
     "currency": ("INR", "INR"),
+    "price_notice_days": ("14", 14),
+    "margin_factor": ("1.05", 1_050_000_000),
+    "margin_action": ("reprice", "reprice"),
     "fx": ('{ EUR = "88.5" }', {"EUR": 88_500_000_000}),
     "time_zone": ("Asia/Kolkata", "Asia/Kolkata"),
     "access_log": ("stdout", "stdout"),
+    "alerts.email": ("ops@shop.example", "ops@shop.example"),
+    "webhook": ("https://hooks.example/x?token=1", "https://hooks.example/x?token=1"),
+    "webhook_secret": ("whsec_c2VjcmV0", "whsec_c2VjcmV0"),
+    "email.host": ("smtp.example", "smtp.example"),
+    "email.port": ("25", 25),
+    "sender": ("billing@shop.example", "billing@shop.example"),
+    "user": ("shop", "shop"),
+    "password": ("letmein", "letmein"),
+    "seller": ("Acme", "Acme"),
+    "address": ('["1 Road", "Town"]', ("1 Road", "Town")),
+    "region": ("Karnataka", "Karnataka"),
+    "tax_id": ("29ABC", "29ABC"),
+    "tax_id_name": ("GSTIN", "GSTIN"),
+    "invoices.email": ("pay@shop.example", "pay@shop.example"),
+    "prefix": ("ACME", "ACME"),
+    "credit_note_prefix": ("BACK", "BACK"),
+    "item": ("Credit", "Credit"),
+    "item_code": ("998319", "998319"),
+    "tax_lines": ('[{ name = "VAT", basis_points = 2000 }]', (TaxLine("VAT", 2000),)),
+    "tax_lines_away": ('[{ name = "VAT", basis_points = 2000 }]', (TaxLine("VAT", 2000),)),
+    "note": ("Thank you.", "Thank you."),
+    "fonts": ('["/a.ttf"]', ("/a.ttf",)),
+    "processors": ('["dev"]', ("dev",)),
+    "maximum": ("20000", 20_000_000_000_000),
+    "tax_name": ("VAT", "VAT"),
+    "payments.stripe": ('{ secret_key = "k" }', StripeKeys(secret_key=Secret("k"))),
+    "payments.razorpay": ('{ key_id = "k" }', RazorpayKeys(key_id=Secret("k"))),
+}
+TAXED = {"FAREBOX_PAYMENTS__TAX_RATE_BASIS_POINTS": "2000", "FAREBOX_PAYMENTS__TAX_NAME": "VAT"}
+# Settings that are refused alone, and what they want beside them.
+BESIDE = {
+    "alerts.email": {"FAREBOX_EMAIL__HOST": "smtp.example", "FAREBOX_EMAIL__SENDER": "billing@shop.example"},
+    "email.host": {"FAREBOX_EMAIL__SENDER": "billing@shop.example"},
+    "invoices.tax_lines": TAXED,
+    "payments.tax_rate_basis_points": {"FAREBOX_PAYMENTS__TAX_NAME": "VAT"},
+    "invoices.tax_lines_away": TAXED
+    | {"FAREBOX_INVOICES__TAX_LINES": '[{ name = "VAT", basis_points = 2000 }]'},
 }
 
 
-def sample(key: str, kind: Any) -> tuple[str, object]:
+def sample(section: str, key: str, kind: Any) -> tuple[str, object]:
     """A text that differs from the default, and its value."""
+    if f"{section}.{key}" in SAMPLES:
+        return SAMPLES[f"{section}.{key}"]
     if key in SAMPLES:
         return SAMPLES[key]
     if find_reader(kind) in {find_reader(Amount), find_reader(Factor)}:
@@ -259,17 +304,25 @@ def test_every_setting_of_a_section_can_come_from_the_environment(path: tuple[st
         with pytest.raises(ConfigError, match=f"^{variable}: Redis is not supported yet"):
             read_settings(None, {variable: "redis://127.0.0.1:6379/0"}, KNOWN)
         return
-    text, value = sample(key, kind)
-    settings = read_settings(None, {variable: text}, KNOWN)
+    text, value = sample(section, key, kind)
+    settings = read_settings(None, {variable: text, **BESIDE.get(f"{section}.{key}", {})}, KNOWN)
     struct = getattr(settings, section)
     name = struct.__struct_fields__[struct.__struct_encode_fields__.index(key)]
     assert getattr(struct, name) == value
     assert getattr(struct, name) != getattr(type(struct)(), name), "the sample must differ from the default"
-    assert settings.source == {f"{section}.{key}": f"environment {variable}"}
+    assert settings.source[f"{section}.{key}"] == f"environment {variable}"
 
 
 def test_the_sections_are_all_there() -> None:
-    assert {section for section, _ in section_keys()} == {"server", "store", "wallet"}
+    assert {section for section, _ in section_keys()} == {
+        "server",
+        "store",
+        "wallet",
+        "alerts",
+        "email",
+        "invoices",
+        "payments",
+    }
 
 
 def test_the_environment_wins_over_the_file(file: Path) -> None:
@@ -307,8 +360,8 @@ def test_names_without_a_double_underscore_are_no_settings() -> None:
         ("FAREBOX_SERVER__PROT", "", 'no such setting (did you mean "FAREBOX_SERVER__PORT"?)'),
         ("FAREBOX_server__port", "1", 'no such setting (did you mean "FAREBOX_SERVER__PORT"?)'),
         ("FAREBOX_SERVER__PORT__X", "1", 'no such setting (did you mean "FAREBOX_SERVER__PORT"?)'),
-        ("FAREBOX___PORT", "1", 'no such setting (did you mean "FAREBOX_SERVER__PORT"?)'),
-        ("FAREBOX_PLANS__FREE", "1", "no such setting"),
+        ("FAREBOX_SERVE__PORT", "1", 'no such setting (did you mean "FAREBOX_SERVER__PORT"?)'),
+        ("FAREBOX_PLANS__0__CHAT_RPM", "1", "no such setting"),
         ("FAREBOX_SERVER__PORT", "many", "expected a whole number, got text"),
         ("FAREBOX_SERVER__PORT", "1.5", "expected a whole number, got a number"),
         ("FAREBOX_SERVER__PORT", "true", "expected a whole number, got true or false"),
@@ -322,8 +375,8 @@ def test_names_without_a_double_underscore_are_no_settings() -> None:
         ("FAREBOX_WALLET__STARTER_CREDIT", "-1", "must not be negative"),
         (
             "FAREBOX_STORE__DATABASE",
-            "postgresql://u:canary@db/x",
-            "PostgreSQL is not supported yet by this version",
+            "postgresql://u:can@ary@db/x",
+            "write postgresql://USER:PASSWORD@HOST:PORT/NAME; in a password / is %2F, @ %40, ? %3F and # %23",
         ),
     ],
 )
@@ -363,6 +416,12 @@ def test_three_slashes_are_relative_and_four_absolute(address: str, file_name: s
     assert database_file(store, Path("data")) == Path(file_name)
 
 
+def test_a_database_on_a_server_is_no_file() -> None:
+    store = read_settings(None, {"FAREBOX_STORE__DATABASE": "postgresql://db/books"}, KNOWN).store
+    assert store.database == "postgresql://db/books"
+    assert database_file(store, Path("data")) is None
+
+
 def test_the_kinds_of_models_are_those_that_have_rates() -> None:
     assert set(get_args(get_args_of(Model, "kind"))) == set(KINDS)
 
@@ -386,7 +445,8 @@ def test_what_is_read_from_a_file_admits_no_unknown_key(struct: type[msgspec.Str
 def test_settings_hold_no_bare_float_or_text_for_money() -> None:
     money = {find_reader(Amount), find_reader(Factor)}
     paths = {path for path, kind in section_keys().items() if find_reader(kind) in money}
-    assert paths == {("wallet", "starter_credit"), ("wallet", "markup")}
+    wallet = {("wallet", name) for name in ("starter_credit", "markup", "margin_factor")}
+    assert paths == wallet | {("payments", "minimum"), ("payments", "maximum")}
     assert get_origin(section_keys()["wallet", "fx"]) is dict
     assert tomllib.loads(EXAMPLE)["wallet"]["markup"] == "1.20"
 
@@ -394,6 +454,6 @@ def test_settings_hold_no_bare_float_or_text_for_money() -> None:
 def test_settings_hold_plain_values_that_any_encoder_takes(file: Path) -> None:
     settings = read_settings(file, KEYS, KNOWN)
     assert msgspec.json.decode(msgspec.json.encode(settings.wallet))["currency"] == "INR"
-    assert msgspec.json.encode((settings.server, settings.store, settings.models, settings.plans))
+    assert msgspec.json.encode((settings.server, settings.models, settings.plans))
     with pytest.raises(TypeError, match="Secret"):  # But no encoder takes a secret.
         msgspec.json.encode(settings.providers)

@@ -247,7 +247,7 @@ NAMES = [
         "[store]\ndatabase = 'postgres://db'",
         2,
         "store.database",
-        "PostgreSQL is not supported yet by this version",
+        "write postgresql://USER:PASSWORD@HOST:PORT/NAME; in a password / is %2F, @ %40, ? %3F and # %23",
     ),
     ("[store]\nredis = 'redis://h'", 2, "store.redis", "Redis is not supported yet by this version"),
 ]

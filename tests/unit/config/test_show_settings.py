@@ -11,7 +11,26 @@ import msgspec
 import pytest
 
 from farebox.config.read import read_settings
-from farebox.config.settings import File, Known, Model, Plan, Provider, Route, Server, Settings, Store, Wallet
+from farebox.config.settings import (
+    Alerts,
+    DatedPrice,
+    DatedRate,
+    Email,
+    File,
+    Invoices,
+    Known,
+    Model,
+    Payments,
+    Plan,
+    Provider,
+    RazorpayKeys,
+    Route,
+    Server,
+    Settings,
+    Store,
+    StripeKeys,
+    Wallet,
+)
 from farebox.config.show import show_settings, write_value
 
 KNOWN = Known(
@@ -50,6 +69,24 @@ routes = [ { provider = "p", model = "x", cost = { currency = "INR", input = "1"
 name = "free"
 chat_rpm = 0
 markup = "2"
+[[prices]]
+model = "m*"
+from = "2026-12-01"
+markup = "1.3"
+notice = false
+[[prices]]
+model = "m"
+from = "2026-12-01T00:00:00+05:30"
+cost = { currency = "INR", input = "2" }
+provider = "p"
+[[fx]]
+currency = "INR"
+rate = "0.0115"
+from = "2026-12-01"
+[alerts]
+webhook_secret = "canary-5"
+[email]
+password = "$MORE"
 """
 ENVIRONMENT = {"KEY": "sk-canary-3", "MORE": "sk-canary-4", "FAREBOX_SERVER__PORT": "4000"}
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
@@ -68,7 +105,7 @@ def test_what_is_shown_reads_back_as_the_same_settings_but_for_secrets(
     path = tmp_path / "shown.toml"
     path.write_text(show_settings(settings))
     again = read_settings(path, {}, KNOWN)
-    for name in ("server", "store", "wallet", "models", "plans"):
+    for name in ("server", "store", "wallet", "models", "plans", "prices", "fx"):
         assert getattr(again, name) == getattr(settings, name)
     for shown, true in zip(again.providers, settings.providers, strict=True):
         assert shown.api_key == "***"
@@ -92,6 +129,36 @@ def test_no_secret_is_ever_shown_or_printed(settings: Settings) -> None:
         str(secrets),
     ):
         assert "***" in text
+        assert "canary" not in text
+
+
+def test_the_operators_webhook_is_hidden_for_its_token(tmp_path: Path) -> None:
+    path = tmp_path / "farebox.toml"
+    path.write_text('[alerts]\nwebhook = "https://hooks.example/canary"\n')
+    settings = read_settings(path, {}, KNOWN)
+    assert settings.alerts.webhook == "https://hooks.example/canary"
+    assert "canary" not in show_settings(settings) + repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://u:canary@db.internal:5432/books", "postgresql://u:***@db.internal:5432/books"),
+        ("postgres://u:canary@/books?host=/run/pg", "postgres://u:***@/books?host=/run/pg"),
+        (
+            "postgresql://u:can%40ary:canary@db/books?sslmode=require",
+            "postgresql://u:***@db/books?sslmode=require",
+        ),
+        ("postgresql://db/books?user=u&password=canary", "postgresql://db/books?user=u&password=***"),
+        ("postgresql://u@db/books", "postgresql://u@db/books"),
+        ("sqlite:///books/a.db", "sqlite:///books/a.db"),
+    ],
+)
+def test_the_databases_password_is_hidden_and_nothing_else_of_its_address(address: str, shown: str) -> None:
+    settings = read_settings(None, {"FAREBOX_STORE__DATABASE": address}, KNOWN)
+    assert settings.store.database == address
+    for text in (show_settings(settings), repr(settings), str(settings)):
+        assert shown in text
         assert "canary" not in text
 
 
@@ -135,6 +202,14 @@ STRUCTS: dict[str, Any] = {
     "[[models]]": Model,
     "routes": Route,
     "[[plans]]": Plan,
+    "[alerts]": Alerts,
+    "[email]": Email,
+    "[invoices]": Invoices,
+    "[payments]": Payments,
+    "stripe": StripeKeys,
+    "razorpay": RazorpayKeys,
+    "[[prices]]": DatedPrice,
+    "[[fx]]": DatedRate,
 }
 
 
@@ -153,7 +228,7 @@ def test_the_page_of_settings_lists_every_key_with_its_default(heading: str, str
 
 def test_the_page_has_a_table_for_every_part_of_a_file() -> None:
     assert set(documented()) == set(STRUCTS)
-    parts = {heading.strip("[]") for heading in STRUCTS} - {"routes"}
+    parts = {heading.strip("[]") for heading in STRUCTS} - {"routes", "stripe", "razorpay"}
     assert parts == set(File.__struct_encode_fields__)
 
 

@@ -12,9 +12,10 @@ CONSOLE = {
     "invalid_request_error": {
         400,
         405,
+        409,
         413,
         415,
-    },  # 400 there; the other three are what HTTP calls the same fault.
+    },  # 400 there; the others are what HTTP calls the same fault.
     "authentication_error": {401},
     "permission_error": {403},
     "not_found_error": {404},
@@ -72,7 +73,7 @@ def test_only_a_providers_failure_goes_to_another_route_and_a_callers_is_no_use_
     if kind.row.next_route:
         assert kind.name.startswith("PROVIDER_")
         assert kind.row.retry
-    if kind.row.status < 500 and kind is not Kind.TOO_FAST:
+    if kind.row.status < 500 and kind not in (Kind.TOO_FAST, Kind.IN_PROGRESS):
         assert not kind.row.retry
 
 

@@ -5,16 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from farebox.store.database import Database, Record, StoreUnavailableError, Transaction, Value
+from farebox.store.database import (
+    Database,
+    Record,
+    SessionLocks,
+    StoreUnavailableError,
+    StoreUnsureError,
+    Transaction,
+    Value,
+)
 
 
 class FailingDatabase:
-    """A Database. While `refusals` or `undone` is above zero, a write transaction fails and counts it down."""
+    """A Database. While one of its numbers is above zero, a write transaction fails and counts it down."""
 
     def __init__(self, database: Database) -> None:
         self.refusals = 0  # Transactions that are not even begun.
         self.undone = 0  # Transactions that fail when they would commit.
+        self.unsure = 0  # Transactions that are kept, but nobody is told.
         self._database = database
+
+    @property
+    def inline(self) -> bool:
+        return self._database.inline
+
+    @property
+    def locks(self) -> SessionLocks | None:
+        return self._database.locks
+
+    @property
+    def upkeep(self) -> Callable[[], object] | None:
+        return self._database.upkeep
+
+    def batch(self) -> AbstractContextManager[Transaction]:
+        return self._failing(self._database.batch)
+
+    def migration(self) -> AbstractContextManager[Transaction]:
+        return self._failing(self._database.migration)
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         return self._failing(self._database.transaction)
@@ -44,3 +71,6 @@ class FailingDatabase:
             if self.undone > 0:
                 self.undone -= 1
                 raise StoreUnavailableError("the disk is full")
+        if self.unsure > 0:
+            self.unsure -= 1
+            raise StoreUnsureError("the connection broke")

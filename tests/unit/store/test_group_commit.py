@@ -3,14 +3,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
+import psycopg
 import pytest
 
 from farebox.store.database import StoreUnavailableError, Transaction
-from farebox.store.sqlite import SqliteDatabase
 from farebox.store.writer import BATCH_MAX, PATIENCE_S, QUEUE_MAX, GroupCommit
+from tests.support.stores import Store
 from tests.unit.store.failing import FailingDatabase
 
 Commit = GroupCommit[str, int]
@@ -19,9 +19,12 @@ Commit = GroupCommit[str, int]
 class Notes:
     """A table of notes, written by a group commit; a note is an operation, and its length the result."""
 
-    def __init__(self, path: Path) -> None:
-        self.file = SqliteDatabase(path)
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.locked = store.locked
+        self.file = store.database
         self.database = FailingDatabase(self.file)
+        self.tries = 1 + self.file.inline  # On the loop, where that may be, and in the thread.
         with self.file.transaction() as work:
             work.run("CREATE TABLE notes (seq INTEGER PRIMARY KEY, note TEXT NOT NULL UNIQUE)")
         self.batches: list[list[str]] = []
@@ -38,31 +41,21 @@ class Notes:
         """What is committed, in the order it was written."""
         return [str(note) for (note,) in self.file.rows("SELECT note FROM notes ORDER BY seq")]
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Another connection has the database until the block ends."""
-        other = sqlite3.connect(self.file.path, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            other.execute("COMMIT")
-            other.close()
-
 
 @pytest.fixture
-def notes(tmp_path: Path) -> Iterator[Notes]:
-    notes = Notes(tmp_path / "notes.db")
+def notes(store: Store) -> Iterator[Notes]:
+    notes = Notes(store)
     yield notes
     notes.commit.close()
-    notes.file.close()
 
 
 async def outcome(future: asyncio.Future[int]) -> int | str:
     try:
         return await future
-    except (sqlite3.Error, StoreUnavailableError) as error:
-        return type(error).__name__
+    except StoreUnavailableError:
+        return "unavailable"
+    except (sqlite3.IntegrityError, psycopg.IntegrityError):
+        return "refused"
 
 
 async def test_what_arrives_together_is_one_commit(notes: Notes) -> None:
@@ -84,8 +77,8 @@ async def test_what_tasks_of_one_turn_submit_is_one_commit(notes: Notes) -> None
 
 async def test_a_result_is_durable_when_it_is_told(notes: Notes) -> None:
     await notes.commit.submit("a")
-    with sqlite3.connect(notes.file.path) as other:
-        assert other.execute("SELECT note FROM notes").fetchall() == [("a",)]
+    other = notes.store.open()
+    assert list(other.rows("SELECT note FROM notes")) == [("a",)]
     other.close()
 
 
@@ -99,7 +92,7 @@ async def test_a_batch_has_a_limit_and_nothing_is_reordered(notes: Notes) -> Non
 async def test_a_poisoned_operation_fails_alone(notes: Notes) -> None:
     await notes.commit.submit("known")
     futures = [notes.commit.submit(word) for word in ("a", "known", "b")]
-    assert [await outcome(future) for future in futures] == [1, "IntegrityError", 1]
+    assert [await outcome(future) for future in futures] == [1, "refused", 1]
     assert notes.kept() == ["known", "a", "b"]
     assert notes.commit.counts.replayed == 1
     assert notes.commit.counts.patient == 0
@@ -116,7 +109,7 @@ async def test_a_batch_that_another_process_holds_up_is_kept_in_order(notes: Not
         assert notes.kept() == []
     assert await asyncio.gather(*first, *later) == [1, 1, 1, 1]
     assert notes.kept() == ["a", "b", "c", "d"]
-    assert notes.commit.counts.patient == 1
+    assert notes.commit.counts.patient == int(notes.file.inline)
     assert notes.commit.counts.replayed == 0
 
 
@@ -137,7 +130,7 @@ async def test_a_poisoned_operation_fails_alone_behind_a_lock_too(notes: Notes) 
     with notes.locked():
         futures = [notes.commit.submit(word) for word in ("a", "known", "b")]
         await asyncio.sleep(0.05)
-    assert [await outcome(future) for future in futures] == [1, "IntegrityError", 1]
+    assert [await outcome(future) for future in futures] == [1, "refused", 1]
     assert notes.kept() == ["known", "a", "b"]
 
 
@@ -149,10 +142,10 @@ async def test_nobody_waits_longer_than_the_patience_and_what_became_of_it_is_to
         await asyncio.sleep(0.05)
         behind = [notes.commit.submit("c"), notes.commit.submit("d")]
         behind[1].cancel()
-        assert [await outcome(future) for future in (*taken, behind[0])] == ["StoreUnavailableError"] * 3
+        assert [await outcome(future) for future in (*taken, behind[0])] == ["unavailable"] * 3
         assert PATIENCE_S - 0.1 < loop.time() - began_s < PATIENCE_S + 1
         # Whoever comes now is told at once.
-        assert await outcome(notes.commit.submit("e")) == "StoreUnavailableError"
+        assert await outcome(notes.commit.submit("e")) == "unavailable"
         # What the thread had not taken is dropped, and only who left before is told of by the other way.
         assert [(note, type(result)) for note, result in notes.abandoned] == [("d", StoreUnavailableError)]
         notes.abandoned.clear()
@@ -163,9 +156,9 @@ async def test_nobody_waits_longer_than_the_patience_and_what_became_of_it_is_to
 
 
 async def test_a_store_that_is_gone_fails_all_at_once_and_changes_nothing(notes: Notes) -> None:
-    notes.database.refusals = 2  # The attempt on the loop, and the thread's.
+    notes.database.refusals = notes.tries
     futures = [notes.commit.submit(word) for word in ("a", "b", "c")]
-    assert [await outcome(future) for future in futures] == ["StoreUnavailableError"] * 3
+    assert [await outcome(future) for future in futures] == ["unavailable"] * 3
     assert notes.database.refusals == 0
     assert notes.kept() == []
     assert await notes.commit.submit("a") == 1
@@ -176,14 +169,14 @@ async def test_a_commit_that_fails_in_a_replay_is_that_operations_fault_alone(no
     futures = [notes.commit.submit(word) for word in ("known", "a", "b")]
     notes.database.undone = 1  # The batch itself is poisoned and never comes to its commit.
     answers = [await outcome(future) for future in futures]
-    assert answers == ["IntegrityError", "StoreUnavailableError", "StoreUnavailableError"]
+    assert answers == ["refused", "unavailable", "unavailable"]
     assert notes.kept() == ["known"]
     assert await notes.commit.submit("after") == 5
 
 
 async def test_a_full_queue_refuses_and_loses_nothing(notes: Notes) -> None:
     futures = [notes.commit.submit(f"{number:05}") for number in range(QUEUE_MAX)]
-    assert await outcome(notes.commit.submit("one too many")) == "StoreUnavailableError"
+    assert await outcome(notes.commit.submit("one too many")) == "unavailable"
     await asyncio.gather(*futures)
     assert notes.kept() == [f"{number:05}" for number in range(QUEUE_MAX)]
 
@@ -197,7 +190,7 @@ async def test_the_operation_of_a_caller_who_left_is_applied_and_told_of(notes: 
 
 
 async def test_the_failure_of_a_caller_who_left_is_told_of(notes: Notes) -> None:
-    notes.database.refusals = 2
+    notes.database.refusals = notes.tries
     waiting = asyncio.ensure_future(outcome(notes.commit.submit("a")))
     await asyncio.sleep(0)
     waiting.cancel()

@@ -14,7 +14,7 @@ _OUT = (*sorted(OWN), *STRIPPED)
 
 def write_relayed(body: bytes, model: str, head: Head, *, ask_usage: bool = True) -> bytes:
     """The caller's members, each as it was written, but for our own and those that `RULES` strips."""
-    del head, ask_usage  # Usage comes unasked.
+    del head, ask_usage  # Usage comes unasked, and a caller always says a limit.
     members = _members_decoder.decode(body)
     for name in _OUT:
         members.pop(name, None)

@@ -158,6 +158,8 @@ class _Body(OwnMembers, kw_only=True, rename="camel"):
 
 
 _SETTINGS = _Config()
+_SETTINGS_NAMES = ("generationConfig", "generation_config")
+_LIMIT_NAMES = ("maxOutputTokens", "max_output_tokens")
 _body_decoder = msgspec.json.Decoder(_Body)
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 _functions_decoder: msgspec.json.Decoder[list[_Function] | _Function] = msgspec.json.Decoder(
@@ -206,7 +208,7 @@ def read_head(body: bytes, asked: Asked = ASKED) -> Head:
 
 def write_relayed(body: bytes, model: str, head: Head, *, ask_usage: bool = True) -> bytes:
     """The caller's members for a provider of this dialect: each value as it was written, declared splices only."""
-    del model, head, ask_usage  # The path says the model and the form, and usage comes unasked.
+    del model, ask_usage  # The path says the model and the form, and usage comes unasked.
     members = _members_decoder.decode(body)
     for name in OWN & members.keys():
         del members[name]
@@ -214,7 +216,19 @@ def write_relayed(body: bytes, model: str, head: Head, *, ask_usage: bool = True
         members.pop(name, None)
     if "store" in members:
         members["store"] = _false
+    if head.limited:
+        _limit(members, head.output_limit or 0)
     return msgspec.json.encode(members)
+
+
+def _limit(members: Object, tokens: int) -> None:
+    """Write a limit into the settings, by whichever of Google's two spellings they have."""
+    name = next((name for name in _SETTINGS_NAMES if _given(members.get(name, _ABSENT))), _SETTINGS_NAMES[0])
+    settings = _members_decoder.decode(members[name]) if _given(members.get(name, _ABSENT)) else {}
+    for limit in _LIMIT_NAMES:
+        settings.pop(limit, None)
+    settings[_LIMIT_NAMES[0]] = msgspec.Raw(b"%d" % tokens)
+    members[name] = msgspec.Raw(msgspec.json.encode(settings))
 
 
 def _listed(value: list[T] | T | None) -> list[T]:

@@ -146,6 +146,10 @@ def write_relayed(body: bytes, model: str, head: Head, *, ask_usage: bool = True
         members.pop("stream_options", None)
     elif head.stream:
         members["stream_options"] = _usage_on
+    if head.limited:
+        # The word that every compatible server knows; a provider that wants the newer one has a quirk in its row.
+        members["max_tokens"] = msgspec.Raw(b"%d" % (head.output_limit or 0))
+        members.pop("max_completion_tokens", None)
     if "store" in members:  # Absent it is off already, and some compatible servers refuse to know the word.
         members["store"] = _false
     if "service_tier" in members:

@@ -16,7 +16,7 @@ _nothing = msgspec.Raw()
 
 def write_relayed(body: bytes, model: str, head: Head, *, ask_usage: bool = True) -> bytes:
     """The caller's members, each as it was written, but for those that `RULES` and this module's line name."""
-    del head, ask_usage  # Usage comes unasked.
+    del ask_usage  # Usage comes unasked.
     members = _members_decoder.decode(body)
     for name in OWN & members.keys():
         del members[name]
@@ -31,5 +31,7 @@ def write_relayed(body: bytes, model: str, head: Head, *, ask_usage: bool = True
         members["include"] = msgspec.Raw(include)
     members["model"] = msgspec.Raw(msgspec.json.encode(model))
     members["input"] = clean_input(members["input"])
+    if head.limited:
+        members["max_output_tokens"] = msgspec.Raw(b"%d" % (head.output_limit or 0))
     members["store"] = _false  # Absent it is on: OpenAI keeps every answer that nobody tells it not to.
     return msgspec.json.encode(members)

@@ -1,0 +1,1 @@
+"""Delivery: the ways of telling a notice, and the courier who uses them."""
