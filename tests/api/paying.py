@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import msgspec
 
-from farebox.billing.notices import list_notices
-from farebox.billing.topup_rules import RULES
+from farebox.billing.payments.rules import RULES
+from farebox.billing.telling.notices import list_notices
 from farebox.store.database import Record
 from tests.api.caller import Caller
 from tests.support import razorpay_standin, stripe_standin

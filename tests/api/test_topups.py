@@ -14,10 +14,10 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from farebox.billing.auto_settings import AutoTopup, set_auto_topup
-from farebox.billing.codes import NewCode, create_code
-from farebox.billing.processors import build_processor
-from farebox.billing.processors.processor import Order, ProcessorRefusedError, Terms
+from farebox.billing.payments.auto_settings import AutoTopup, set_auto_topup
+from farebox.billing.payments.codes import NewCode, create_code
+from farebox.billing.payments.processors import build_processor
+from farebox.billing.payments.processors.processor import Order, ProcessorRefusedError, Terms
 from farebox.core.money import NANO
 from tests.api.caller import Caller, error_of
 from tests.api.paying import Shop, read, shop_in

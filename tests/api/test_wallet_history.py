@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from farebox.app.paperwork import invoice_terms
-from farebox.billing.invoicing import issue_for, issue_missing
+from farebox.billing.papers.invoicing import issue_for, issue_missing
 from farebox.billing.periods import Calendar
 from farebox.core.money import NANO
 from farebox.gateway.profiles import BASES

@@ -276,7 +276,11 @@ def limits() -> str:
         ("reply that is kept for an `idempotency-key`", _size(REPLY_BYTES_MAX), "409 on a repeat"),
         ("a repeat waits for the first", _seconds(once.PATIENCE_S), "409"),
         ("repeats that wait on a worker", f"{once.WAITING_MAX:,}", "409"),
-        ("statements, pages of transfers and PDF that a worker makes at once", str(AT_ONCE), "the next waits"),
+        (
+            "statements, pages of transfers and PDF that a worker makes at once",
+            str(AT_ONCE),
+            "the next waits",
+        ),
     ]
     return table("what, at most, beyond it", rows)
 

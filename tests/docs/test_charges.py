@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from farebox.app.office import KNOWN
-from farebox.billing.pricing import charge_nano, hold_nano, price_from_cost, receipt_lines, version_of
+from farebox.billing.prices.pricing import charge_nano, hold_nano, price_from_cost, receipt_lines, version_of
 from farebox.config.read import read_settings
 from farebox.config.settings import Settings
 from farebox.core.money import write_nano

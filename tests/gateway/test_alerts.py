@@ -15,8 +15,8 @@ import pytest
 from farebox.accounts.accounts import Account, get_account
 from farebox.accounts.budgets import Budget, set_budget
 from farebox.app.alerting import Alerting
-from farebox.billing.contacts import Contact, set_contact
-from farebox.billing.notices import list_notices
+from farebox.billing.telling.contacts import Contact, set_contact
+from farebox.billing.telling.notices import list_notices
 from tests.gateway.shop import CANARY_KEY, MODEL, charge_of
 from tests.support.answers import error
 from tests.support.faulty import FaultyUpstream, serve_faulty

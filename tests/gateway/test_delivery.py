@@ -13,8 +13,8 @@ import pytest
 
 from farebox.app.delivery.mail import Mailer, Server
 from farebox.app.delivery.webhook import TOTAL_S, Webhooks, sign
-from farebox.billing.notices import Notice
-from farebox.billing.outbox import Outcome, Recipient
+from farebox.billing.telling.notices import Notice
+from farebox.billing.telling.outbox import Outcome, Recipient
 from farebox.core.clock import ManualClock
 from tests.support.certificate import client_context, make_certificate, server_context
 from tests.support.post_office import MailServer, serve_mail, serve_receiver

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from farebox.billing.pricelist import PriceList, Terms, Ware, Way
-from farebox.billing.pricing import charge_nano
-from farebox.billing.scheduling import Scheduled, schedule_price
-from farebox.billing.tariff import Change, Layer
+from farebox.billing.prices.pricelist import PriceList, Terms, Ware, Way
+from farebox.billing.prices.pricing import charge_nano
+from farebox.billing.prices.scheduling import Scheduled, schedule_price
+from farebox.billing.prices.tariff import Change, Layer
 from farebox.core.money import NANO
 from farebox.core.rates import Rates
 from farebox.core.usage import Usage

@@ -77,10 +77,8 @@ def set_paused(work: Transaction, key_id: int, paused_us: int | None) -> None:
 def copy_limits(work: Transaction, old_id: int, new_id: int) -> None:
     """Bound a key as another is, with what that has spent in its windows."""
     for table, columns in (("budgets", "period, account_id, amount, created"), ("breakers", _BREAKER)):
-        work.run(
-            f"INSERT INTO {table} (key_id, {columns}) SELECT ?, {columns} FROM {table} WHERE key_id = ?",  # noqa: S608 -- names of this module's own
-            *(new_id, old_id),
-        )
+        copied = f"SELECT ?, {columns} FROM {table} WHERE key_id = ?"  # noqa: S608 -- our own names
+        work.run(f"INSERT INTO {table} (key_id, {columns}) {copied}", new_id, old_id)
     work.run(
         "INSERT INTO budget_windows (key_id, period, starts, account_id, seed, spent, ceiling)"
         " SELECT ?, period, starts, account_id, spent, spent, ceiling FROM budget_windows WHERE key_id = ?",
@@ -94,13 +92,14 @@ def read_limits(work: Transaction, key_id: int | None = None) -> dict[int, Limit
     where, values = ("", ()) if key_id is None else (" WHERE key_id = ?", (key_id,))
     budgets: dict[int, list[Budget]] = {}
     for id_, period, amount in work.all(
-        f"SELECT key_id, period, amount FROM budgets{where} ORDER BY key_id, period",  # noqa: S608 -- names of this module's own
+        f"SELECT key_id, period, amount FROM budgets{where} ORDER BY key_id, period",  # noqa: S608 -- our own names
         *values,
     ):
         budgets.setdefault(int(id_ or 0), []).append(Budget(str(period), int(amount or 0)))
+    watched = f"SELECT key_id, times, floor FROM breakers{where}"  # noqa: S608 -- our own names
     breakers = {
         int(id_ or 0): Breaker(int(times or 0), int(floor or 0))
-        for id_, times, floor in work.all(f"SELECT key_id, times, floor FROM breakers{where}", *values)  # noqa: S608 -- names of this module's own
+        for id_, times, floor in work.all(watched, *values)
     }
     return {
         id_: Limits(tuple(budgets.get(id_, ())), breakers.get(id_))

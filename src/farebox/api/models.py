@@ -9,7 +9,7 @@ import msgspec
 from farebox.accounts.plans import Plan
 from farebox.api.model_lists import anthropic_page, anthropic_row, asker, google_page, google_row
 from farebox.api.visit import Visit
-from farebox.billing.tariff import write_moment
+from farebox.billing.prices.tariff import write_moment
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import write_nano
 from farebox.core.rates import PER_MILLION, Rates

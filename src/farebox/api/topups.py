@@ -11,10 +11,10 @@ import msgspec
 
 from farebox.api.once import Once
 from farebox.api.visit import Visit
-from farebox.billing.auto_settings import AutoTopup, find_auto_topup
-from farebox.billing.codes import Codes
-from farebox.billing.topup_rows import PAGE_MOST, Topup, find_topup, list_topups
-from farebox.billing.topups import Topups, Wish
+from farebox.billing.payments.auto_settings import AutoTopup, find_auto_topup
+from farebox.billing.payments.codes import Codes
+from farebox.billing.payments.rows import PAGE_MOST, Topup, find_topup, list_topups
+from farebox.billing.payments.topups import Topups, Wish
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import parse_nano, write_nano
 from farebox.features.idempotency.feature import Scope

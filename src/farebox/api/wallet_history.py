@@ -19,14 +19,14 @@ from farebox.api.wallet_words import (
     statement_words,
     wallet_words,
 )
-from farebox.billing.buyers import Buyer, get_buyer, save_buyer
-from farebox.billing.history import Wanted, find_page, has_older
-from farebox.billing.invoices import Terms, find_invoice, list_invoices
-from farebox.billing.monthly import daily, find_statement, months_of
-from farebox.billing.pages.html import to_html
-from farebox.billing.pages.invoice import invoice_sheet
-from farebox.billing.pages.sheet import Sheet
-from farebox.billing.pages.statement import statement_sheet
+from farebox.billing.papers.buyers import Buyer, get_buyer, save_buyer
+from farebox.billing.papers.history import Wanted, find_page, has_older
+from farebox.billing.papers.invoices import Terms, find_invoice, list_invoices
+from farebox.billing.papers.monthly import daily, find_statement, months_of
+from farebox.billing.papers.pages.html import to_html
+from farebox.billing.papers.pages.invoice import invoice_sheet
+from farebox.billing.papers.pages.sheet import Sheet
+from farebox.billing.papers.pages.statement import statement_sheet
 from farebox.billing.receipts import Receipts
 from farebox.core.errors import Fault, Kind
 from farebox.gateway.admit import authenticate, check_grant

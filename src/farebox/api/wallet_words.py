@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from farebox.billing.buyers import Buyer
-from farebox.billing.history import ModelEntry
-from farebox.billing.invoices import Invoice, Seller
-from farebox.billing.monthly import Day, Statement
+from farebox.billing.papers.buyers import Buyer
+from farebox.billing.papers.history import ModelEntry
+from farebox.billing.papers.invoices import Invoice, Seller
+from farebox.billing.papers.monthly import Day, Statement
 from farebox.billing.periods import Calendar, Period
 from farebox.billing.receipts import WalletView
 from farebox.core.money import write_nano

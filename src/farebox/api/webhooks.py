@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from farebox.api.visit import Visit
-from farebox.billing.processors.processor import ForgedEventError, Processor, ProcessorAwayError
-from farebox.billing.topups import Topups
+from farebox.billing.payments.processors.processor import ForgedEventError, Processor, ProcessorAwayError
+from farebox.billing.payments.topups import Topups
 from farebox.core.errors import Fault, Kind
 
 BODY_MOST = 256 << 10

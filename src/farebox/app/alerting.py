@@ -10,7 +10,7 @@ from farebox.app.delivery.webhook import Webhooks
 from farebox.app.duties import Duty
 from farebox.app.lease import Lease, keep_lease, take_lease
 from farebox.app.office import Office
-from farebox.billing.alerts import (
+from farebox.billing.telling.alerts import (
     BATCH,
     anything_due,
     budget_alerts,
@@ -18,7 +18,7 @@ from farebox.billing.alerts import (
     refusal_alerts,
     wallet_alerts,
 )
-from farebox.billing.outbox import Channel, Directions, Recipient
+from farebox.billing.telling.outbox import Channel, Directions, Recipient
 from farebox.billing.wallet import Wallets
 from farebox.config.settings import Settings
 from farebox.core.clock import Clock

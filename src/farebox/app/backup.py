@@ -75,7 +75,7 @@ class Source(msgspec.Struct, frozen=True):
 def make_backup(
     source: Source, target: Path, clock: Clock, *, force: bool = False, told: Told = tell_nobody
 ) -> Manifest:
-    """Write a backup under a name of its own, then give it its name. ValueError if it may not be; OSError as it comes."""
+    """Write a backup under a name of its own, then rename it. ValueError if it may not be; OSError as it comes."""
     if target.exists() and not force:
         raise ValueError(f"{target} is there already; say --force to replace it")
     secret = source.data / SECRET

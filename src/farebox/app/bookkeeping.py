@@ -10,8 +10,9 @@ import msgspec
 from farebox.app.duties import Duty
 from farebox.app.lease import Lease, keep_lease
 from farebox.app.office import Office
-from farebox.billing import invoices, topups
-from farebox.billing.notices import Notice, note
+from farebox.billing.papers import invoices
+from farebox.billing.payments import topups
+from farebox.billing.telling.notices import Notice, note
 from farebox.ledger.check import RULES, BooksReport, Breach
 from farebox.ledger.checks import Checked, check_and_keep
 from farebox.ledger.seal import check_sealed_books

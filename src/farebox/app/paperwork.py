@@ -8,10 +8,10 @@ from farebox.api.wallet_history import WalletHistory
 from farebox.app.duties import Duty
 from farebox.app.office import Office
 from farebox.app.press import Press
-from farebox.billing.invoices import Seller, Terms
-from farebox.billing.invoicing import issue_missing
+from farebox.billing.papers.invoices import Seller, Terms
+from farebox.billing.papers.invoicing import issue_missing
+from farebox.billing.papers.tax import TaxPart
 from farebox.billing.periods import Calendar
-from farebox.billing.tax import TaxPart
 from farebox.config.settings import Settings
 from farebox.gateway.house import House
 

@@ -12,15 +12,15 @@ from farebox.app.duties import Duty
 from farebox.app.office import Office
 from farebox.app.paperwork import invoice_terms
 from farebox.app.stock import is_loopback
-from farebox.billing.auto_topup import AutoTopups
-from farebox.billing.codes import Codes
-from farebox.billing.invoices import Terms as InvoiceTerms
-from farebox.billing.invoicing import credit_for, issue_for
+from farebox.billing.papers.invoices import Terms as InvoiceTerms
+from farebox.billing.papers.invoicing import credit_for, issue_for
+from farebox.billing.payments.auto_topup import AutoTopups
+from farebox.billing.payments.booking import Booking
+from farebox.billing.payments.codes import Codes
+from farebox.billing.payments.processors import build_processor
+from farebox.billing.payments.processors.processor import Processor, Terms
+from farebox.billing.payments.topups import Pricing, Topups
 from farebox.billing.periods import Calendar
-from farebox.billing.processors import build_processor
-from farebox.billing.processors.processor import Processor, Terms
-from farebox.billing.topup_booking import Booking
-from farebox.billing.topups import Pricing, Topups
 from farebox.config.origin import ConfigError
 from farebox.config.settings import Server, Settings
 from farebox.gateway.house import House

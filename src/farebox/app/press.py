@@ -11,12 +11,12 @@ import logging
 import threading
 from typing import Protocol, cast
 
-from farebox.billing.pages.sheet import Sheet
+from farebox.billing.papers.pages.sheet import Sheet
 from farebox.config.settings import Invoices
 
 log = logging.getLogger("farebox")
 LIBRARY = "reportlab"
-MODULE = "farebox.billing.pdf"
+MODULE = "farebox.billing.papers.pdf"
 
 
 class _Printer(Protocol):

@@ -6,9 +6,9 @@ import logging
 
 from farebox.app.duties import Duty
 from farebox.app.office import Office
-from farebox.billing.margin import Action
-from farebox.billing.price_notices import announce_prices
-from farebox.billing.timetable import Timetable
+from farebox.billing.prices.announcing import announce_prices
+from farebox.billing.prices.margin import Action
+from farebox.billing.prices.timetable import Timetable
 from farebox.gateway.house import House
 
 log = logging.getLogger("farebox")

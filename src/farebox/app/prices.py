@@ -8,11 +8,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from farebox.app.office import open_office
-from farebox.billing.margin import Action, Guard
-from farebox.billing.price_book import list_changes
-from farebox.billing.pricelist import PriceList, Terms, Ware, Way
-from farebox.billing.tariff import Change, Held, Tariff, What
-from farebox.billing.timetable import as_seen
+from farebox.billing.prices.book import list_changes
+from farebox.billing.prices.margin import Action, Guard
+from farebox.billing.prices.pricelist import PriceList, Terms, Ware, Way
+from farebox.billing.prices.tariff import Change, Held, Tariff, What
+from farebox.billing.prices.timetable import as_seen
 from farebox.config.settings import DatedPrice, Settings, database_file
 from farebox.providers.catalogue import Catalogue
 from farebox.providers.imported import read_imported

@@ -63,13 +63,14 @@ def restore_backup(
     with _new_folder(data) as folder:
         manifest = _unpack(backup, folder, told)
         (folder / DATABASE).rename(folder / database.name)
+        restored = _settle(manifest, folder / database.name, clock)
         if database.parent.absolute() == data.absolute():
             _put(folder, data)
         else:
             database.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(folder / database.name, database)
             _put(folder, data)
-    return _settle(manifest, database, clock)
+    return restored
 
 
 def read_manifest(backup: Path) -> Manifest:

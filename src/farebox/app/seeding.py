@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
-from farebox.billing.price_book import enter_change
-from farebox.billing.pricelist import PriceList
-from farebox.billing.scheduling import DAY_US, TooSoon, schedule_price
-from farebox.billing.tariff import Change, Layer
+from farebox.billing.prices.book import enter_change
+from farebox.billing.prices.pricelist import PriceList
+from farebox.billing.prices.scheduling import DAY_US, TooSoon, schedule_price
+from farebox.billing.prices.tariff import Change, Layer
 from farebox.core.rates import Rates
 from farebox.providers.imported import read_imported, write_imported
 from farebox.providers.listing import Listing, load_release, maker_of

@@ -225,9 +225,7 @@ class Worker:
             max_in_flight=limits.max_in_flight,
         )
         table += wallet_surfaces(wallet_history(house, office))
-        table += paying_surfaces(
-            topup_surfaces(house, office, self.topups, self.once), webhooks(self.topups)
-        )
+        table += paying_surfaces(topup_surfaces(house, office, self.topups, self.once), webhooks(self.topups))
         table += admin_surfaces(self.administration)
         front.open(Router(table, limits.hosts))
         return server

@@ -9,7 +9,7 @@ import msgspec
 from farebox.accounts.accounts import read_accounts
 from farebox.accounts.budgets import set_paused
 from farebox.accounts.keys import Key, read_keys
-from farebox.billing.notices import Notice, note
+from farebox.billing.telling.notices import Notice, note
 from farebox.ledger.budgets import raise_ceiling
 from farebox.store.database import Transaction
 

@@ -12,8 +12,8 @@ from farebox.billing.budgets import Standing, read_standing
 from farebox.billing.generation import write_generation
 from farebox.billing.hold_steps import HoldSteps, read_steps
 from farebox.billing.periods import Calendar
-from farebox.billing.pricelist import read_versions
-from farebox.billing.pricing import FEMTO, Line, receipt_lines
+from farebox.billing.prices.pricelist import read_versions
+from farebox.billing.prices.pricing import FEMTO, Line, receipt_lines
 from farebox.core.money import write_nano
 from farebox.core.rates import Rates, rates_at
 from farebox.core.usage import Usage

@@ -53,7 +53,9 @@ class Room:
 
     def _read(self, account_id: int) -> int:
         if not self._database.inline:
-            return MAX_NANO  # The loop does not wait for a server's answer: what a hold is refused by says more.
+            return (
+                MAX_NANO  # The loop does not wait for a server's answer: what a hold is refused by says more.
+            )
         try:
             with self._database.read() as view:
                 row = view.one("SELECT balance - held FROM wallets WHERE account_id = ?", account_id)

@@ -44,7 +44,9 @@ class Counts:
         self.voids = 0
         self.refusals = 0
         self.leakage_nano = 0
-        self.doubted = 0  # Calls whose provider counted more than twice what was seen, or what cannot be true.
+        self.doubted = (
+            0  # Calls whose provider counted more than twice what was seen, or what cannot be true.
+        )
 
 
 class Hold(msgspec.Struct):
@@ -68,7 +70,9 @@ class Wallets:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._carried: dict[str, asyncio.Task[Settled]] = {}  # By the call's id.
-        self.short: set[int] = set()  # Accounts whose whole balance was less than a hold, until somebody looks.
+        self.short: set[int] = (
+            set()
+        )  # Accounts whose whole balance was less than a hold, until somebody looks.
         self.tripped: set[int] = set()  # Keys whose breaker refused a hold, until somebody has paused them.
 
     async def hold(self, hold: Hold, model: str) -> Refused | Overspent | None:

@@ -10,9 +10,9 @@ from cyclopts import App, Parameter
 
 from farebox.accounts.accounts import get_account
 from farebox.app.alerting import channels_of, directions_of
-from farebox.billing.contacts import Contact, find_contact, set_contact, webhook_secret
-from farebox.billing.notices import Listed, Notice, list_notices
-from farebox.billing.outbox import Channel, Outcome, Recipient
+from farebox.billing.telling.contacts import Contact, find_contact, set_contact, webhook_secret
+from farebox.billing.telling.notices import Listed, Notice, list_notices
+from farebox.billing.telling.outbox import Channel, Outcome, Recipient
 from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, read_amount
 from farebox.cli.table import new_table, print_table
 from farebox.cli.times import write_time

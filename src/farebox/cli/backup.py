@@ -58,7 +58,7 @@ def backup(
 def restore(file: BackupFile, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> int:
     """Put a backup into an empty data folder, and check its books. Exit 0: balanced; 1: refused, or they are not."""
     settings = load_settings(config, os.environ)
-    path = _database(settings, data, f"pg_restore --no-owner --dbname=… {file}")
+    path = _database(settings, data, f"pg_restore --no-owner {file}")
     with _bar() as told:
         restored = restore_backup(file, data, path, SystemClock(), told=told)
     for line in _told(restored, data):
@@ -89,10 +89,10 @@ def _database(settings: Settings, data: Path, instead: str) -> Path:
     """The database's file. UsageError where it is on a server, with what to do there."""
     path = database_file(settings.store, data)
     if path is None:
-        address = settings.store.database.shown
+        address = settings.store.database.shown.replace(":***@", "@")
         raise UsageError(
-            f"the books are on PostgreSQL, whose own tools copy them: {instead} for {address}"
-            " (the password from PGPASSWORD or ~/.pgpass); keep the data folder's secret.key as well"
+            f"the books are on PostgreSQL, whose own tools copy them: {instead} --dbname={address}"
+            " (it takes the password from PGPASSWORD or ~/.pgpass); keep the data folder's secret.key as well"
         )
     return path
 

@@ -11,7 +11,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from farebox.app.seeding import When, seed
-from farebox.billing.tariff import write_moment
+from farebox.billing.prices.tariff import write_moment
 from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened
 from farebox.cli.shop import look_at_shop
 from farebox.cli.table import new_table, print_table

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from farebox.billing.codes import Code, NewCode, create_code, list_codes, revoke_code
+from farebox.billing.payments.codes import Code, NewCode, create_code, list_codes, revoke_code
 from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, read_amount
 from farebox.cli.table import new_table, print_table
 from farebox.cli.times import read_time, write_time

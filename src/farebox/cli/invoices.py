@@ -12,14 +12,14 @@ from farebox.accounts.accounts import get_account
 from farebox.app.office import Office
 from farebox.app.paperwork import invoice_terms
 from farebox.app.press import Press
-from farebox.billing.buyers import Buyer, get_buyer, save_buyer
-from farebox.billing.invoices import find_invoice, list_invoices
-from farebox.billing.invoicing import issue_missing
-from farebox.billing.monthly import find_statement
-from farebox.billing.pages.html import to_html
-from farebox.billing.pages.invoice import invoice_sheet
-from farebox.billing.pages.sheet import Sheet
-from farebox.billing.pages.statement import statement_sheet
+from farebox.billing.papers.buyers import Buyer, get_buyer, save_buyer
+from farebox.billing.papers.invoices import find_invoice, list_invoices
+from farebox.billing.papers.invoicing import issue_missing
+from farebox.billing.papers.monthly import find_statement
+from farebox.billing.papers.pages.html import to_html
+from farebox.billing.papers.pages.invoice import invoice_sheet
+from farebox.billing.papers.pages.sheet import Sheet
+from farebox.billing.papers.pages.statement import statement_sheet
 from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened
 from farebox.cli.table import new_table, print_table
 from farebox.cli.times import write_time

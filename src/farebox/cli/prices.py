@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from farebox.accounts.accounts import read_accounts
 from farebox.app.office import Office
 from farebox.app.prices import changes_of
-from farebox.billing.price_book import (
+from farebox.billing.prices.book import (
     Key,
     Period,
     find_version,
@@ -20,11 +20,11 @@ from farebox.billing.price_book import (
     list_periods,
     withdraw_change,
 )
-from farebox.billing.pricelist import read_versions
+from farebox.billing.prices.pricelist import read_versions
+from farebox.billing.prices.repricing import Corrected, Overlaps, Wrong, correct, overcharges, repriced
+from farebox.billing.prices.scheduling import Scheduled, TooSoon, Unsellable, schedule_price
+from farebox.billing.prices.tariff import Change, Layer, write_moment
 from farebox.billing.receipts import read_row
-from farebox.billing.repricing import Corrected, Overlaps, Wrong, correct, overcharges, repriced
-from farebox.billing.scheduling import Scheduled, TooSoon, Unsellable, schedule_price
-from farebox.billing.tariff import Change, Layer, write_moment
 from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, read_amount
 from farebox.cli.shop import look_at_shop
 from farebox.cli.table import new_table, print_table

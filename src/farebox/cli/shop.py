@@ -11,7 +11,7 @@ import msgspec
 from farebox.app.office import load_settings, open_office, plans_of
 from farebox.app.prices import price_list, price_list_at
 from farebox.app.stock import Stock, discover, take_stock
-from farebox.billing.pricelist import PriceList
+from farebox.billing.prices.pricelist import PriceList
 from farebox.config.settings import Settings, database_file
 from farebox.providers.imported import read_imported
 

@@ -12,8 +12,8 @@ from cyclopts import App, Parameter, validators
 from farebox.accounts.accounts import get_account, read_accounts
 from farebox.api.topups import topup_words
 from farebox.app.paying import build_topups
-from farebox.billing.topup_rows import PAGE_MOST, Topup, list_topups
-from farebox.billing.topups import refunds_in
+from farebox.billing.payments.rows import PAGE_MOST, Topup, list_topups
+from farebox.billing.payments.topups import refunds_in
 from farebox.cli.options import DEFAULT_DATA, Config, Data, opened, read_amount
 from farebox.cli.table import new_table, print_table
 from farebox.cli.times import write_time

@@ -10,7 +10,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from farebox.accounts.accounts import get_account
-from farebox.billing.statements import Entry, entries
+from farebox.billing.papers.statements import Entry, entries
 from farebox.cli.invoices import write_statement
 from farebox.cli.options import DEFAULT_DATA, Config, Data, UsageError, opened, read_amount
 from farebox.cli.table import new_table, print_table
@@ -62,8 +62,12 @@ def statement(
     /,
     *,
     json: Annotated[bool, Parameter(negative="", help="JSON lines.")] = False,
-    month: Annotated[str | None, Parameter(help="The statement of a month such as 2026-10, into a file.")] = None,
-    pdf: Annotated[Path | None, Parameter(help="That file; one that ends in .html is written as HTML.")] = None,
+    month: Annotated[
+        str | None, Parameter(help="The statement of a month such as 2026-10, into a file.")
+    ] = None,
+    pdf: Annotated[
+        Path | None, Parameter(help="That file; one that ends in .html is written as HTML.")
+    ] = None,
     data: Data = DEFAULT_DATA,
     config: Config = None,
 ) -> None:

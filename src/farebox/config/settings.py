@@ -84,7 +84,9 @@ class Wallet(Struct, frozen=True, forbid_unknown_fields=True):
     time_zone: Zone = "UTC"
     # Customers are told of a dearer price this long before it takes effect.
     price_notice_days: Annotated[int, Meta(ge=0, le=365)] = 7
-    margin_factor_nano: Amount = field(default=0, name="margin_factor")  # 0: prices are not held against costs.
+    margin_factor_nano: Amount = field(
+        default=0, name="margin_factor"
+    )  # 0: prices are not held against costs.
     margin_action: Literal["reroute", "refuse", "reprice"] = "reroute"
 
 

@@ -11,7 +11,7 @@ import msgspec
 from farebox.accounts.accounts import Account
 from farebox.accounts.keys import Key
 from farebox.accounts.plans import Plan
-from farebox.billing.pricing import PriceVersion
+from farebox.billing.prices.pricing import PriceVersion
 from farebox.billing.wallet import Hold
 from farebox.core.errors import Fault
 from farebox.core.usage import Usage

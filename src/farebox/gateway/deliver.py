@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from farebox.billing.hold_steps import GREW
-from farebox.billing.pricing import hold_at
+from farebox.billing.prices.pricing import hold_at
 from farebox.core.errors import Fault, Kind
 from farebox.core.usage import Usage
 from farebox.dialects.dialect import Cost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from farebox.billing.pricing import MAX_OUTPUT_TOKENS, charge_at, hold_at
+from farebox.billing.prices.pricing import MAX_OUTPUT_TOKENS, charge_at, hold_at
 from farebox.core.usage import Usage
 from farebox.gateway.budget import check_paused
 from farebox.gateway.call import Call, Route

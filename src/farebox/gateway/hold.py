@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from farebox.billing.pricing import MAX_OUTPUT_TOKENS, affordable_output, hold_at
+from farebox.billing.prices.pricing import MAX_OUTPUT_TOKENS, affordable_output, hold_at
 from farebox.billing.wallet import Hold
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import write_nano

@@ -8,7 +8,7 @@ import msgspec
 
 from farebox.accounts.directory import Directory
 from farebox.accounts.plans import Plan
-from farebox.billing.pricelist import PriceList
+from farebox.billing.prices.pricelist import PriceList
 from farebox.billing.room import Room
 from farebox.billing.wallet import Wallets
 from farebox.core.clock import Clock, Ids

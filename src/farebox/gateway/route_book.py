@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from farebox.accounts.plans import Plan
-from farebox.billing.margin import Action, shortfalls
-from farebox.billing.pricelist import PriceList
+from farebox.billing.prices.margin import Action, shortfalls
+from farebox.billing.prices.pricelist import PriceList
 from farebox.core.rates import sellable
 from farebox.gateway.call import Provider, Route
 from farebox.providers.listing import Listing, RouteRow

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from farebox.billing.hold_steps import COUNTED, HoldSteps, Step, write_steps
-from farebox.billing.pricing import charge_at
+from farebox.billing.prices.pricing import charge_at
 from farebox.core.errors import Fault
 from farebox.core.money import write_nano
 from farebox.core.usage import Usage

@@ -22,7 +22,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check_and_keep(database: Database, check: Callable[[], BooksReport], clock: Clock) -> Checked:
-    """Check the books and write down what was found. Takes as long as the books are large: not for the loop's thread."""
+    """Check the books and write down what was found. It takes as long as the books are large: not for the loop."""
     began_us, began_s = clock.now_us(), clock.monotonic_s()
     report = check()
     checked = Checked(began_us, round((clock.monotonic_s() - began_s) * 1_000_000), report)

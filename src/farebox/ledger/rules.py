@@ -54,7 +54,7 @@ def clearing_of(processor: str) -> str:
 
 
 def sides(kind: TransferKind, account_id: int, change_nano: int, other: str | None = None) -> Sides:
-    """Turn a change of a wallet (positive: money comes in) into a transfer; `other`: its other end, if not the usual."""
+    """Turn a change of a wallet (positive: money comes in) into a transfer; `other`: its other end if not the usual."""
     assert change_nano != 0
     wallet, other = wallet_of(account_id), other or _OTHER_SIDE[kind]
     return Sides(other, wallet, change_nano) if change_nano > 0 else Sides(wallet, other, -change_nano)

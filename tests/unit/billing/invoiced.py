@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from farebox.billing.buyers import Buyer, save_buyer
-from farebox.billing.invoices import RULES, Invoice, Seller, Terms
-from farebox.billing.invoicing import credit_for, issue_for
+from farebox.billing.papers.buyers import Buyer, save_buyer
+from farebox.billing.papers.invoices import RULES, Invoice, Seller, Terms
+from farebox.billing.papers.invoicing import credit_for, issue_for
+from farebox.billing.papers.tax import TaxPart
 from farebox.billing.periods import Calendar
-from farebox.billing.tax import TaxPart
 from farebox.core.money import NANO
 from tests.ledger.ledger_file import CURRENCY, NOW_US, LedgerFile, ledger_in
 

@@ -8,8 +8,7 @@ from typing import cast
 
 import msgspec
 
-from farebox.billing.notices import list_notices
-from farebox.billing.processors.processor import (
+from farebox.billing.payments.processors.processor import (
     Dispute,
     Event,
     ForgedEventError,
@@ -23,8 +22,9 @@ from farebox.billing.processors.processor import (
     RefundState,
     Started,
 )
-from farebox.billing.topup_rules import RULES
-from farebox.billing.topups import Pricing, Topups, Wish
+from farebox.billing.payments.rules import RULES
+from farebox.billing.payments.topups import Pricing, Topups, Wish
+from farebox.billing.telling.notices import list_notices
 from farebox.core.clock import ManualClock, Ulids
 from farebox.core.money import NANO
 from farebox.store.database import Database, Record, Transaction, Value

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from farebox.billing.price_book import Key, Period, list_periods
-from farebox.billing.pricelist import PriceList, Terms, Ware, Way, read_versions
-from farebox.billing.tariff import Change, Held, Layer, Tariff
-from farebox.billing.timetable import Timetable
+from farebox.billing.prices.book import Key, Period, list_periods
+from farebox.billing.prices.pricelist import PriceList, Terms, Ware, Way, read_versions
+from farebox.billing.prices.tariff import Change, Held, Layer, Tariff
+from farebox.billing.prices.timetable import Timetable
 from farebox.core.clock import ManualClock
 from farebox.core.rates import Rates
 from farebox.store.migrate import load_migrations, migrate

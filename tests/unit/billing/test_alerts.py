@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from farebox.accounts.budgets import Budget, set_budget
 from farebox.accounts.keys import mint_key
-from farebox.billing.alerts import (
+from farebox.billing.telling.alerts import (
     BATCH,
     anything_due,
     budget_alerts,
@@ -17,8 +17,8 @@ from farebox.billing.alerts import (
     refusal_alerts,
     wallet_alerts,
 )
-from farebox.billing.contacts import Contact, set_contact
-from farebox.billing.notices import Notice, list_notices
+from farebox.billing.telling.contacts import Contact, set_contact
+from farebox.billing.telling.notices import Notice, list_notices
 from farebox.core.clock import ManualIds
 from farebox.core.money import NANO
 from farebox.ledger.books import HoldOp

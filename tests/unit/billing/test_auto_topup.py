@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from farebox.billing.auto_settings import AutoTopup, find_auto_topup, set_auto_topup, stop_auto_topup
-from farebox.billing.auto_topup import AutoTopups
+from farebox.billing.payments.auto_settings import AutoTopup, find_auto_topup, set_auto_topup, stop_auto_topup
+from farebox.billing.payments.auto_topup import AutoTopups
 from farebox.billing.periods import Calendar
 from farebox.core.money import NANO
 from farebox.ledger.rules import TransferKind

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from farebox.billing.codes import TRIES_MOST, Codes, NewCode, create_code, list_codes, revoke_code
+from farebox.billing.payments.codes import TRIES_MOST, Codes, NewCode, create_code, list_codes, revoke_code
 from farebox.core.clock import Ulids
 from farebox.core.errors import Fault
 from farebox.core.money import NANO

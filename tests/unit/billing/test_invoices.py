@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farebox.billing.buyers import Buyer, find_buyer, get_buyer, save_buyer
-from farebox.billing.invoices import find_invoice, find_invoice_of, list_invoices
-from farebox.billing.invoicing import issue_for, issue_missing
-from farebox.billing.tax import TaxLine
+from farebox.billing.papers.buyers import Buyer, find_buyer, get_buyer, save_buyer
+from farebox.billing.papers.invoices import find_invoice, find_invoice_of, list_invoices
+from farebox.billing.papers.invoicing import issue_for, issue_missing
+from farebox.billing.papers.tax import TaxLine
 from farebox.core.money import NANO
 from tests.ledger.ledger_file import NOW_US
 from tests.unit.billing.invoiced import SELLER, TERMS, InvoicedShop, changed, invoiced_shop

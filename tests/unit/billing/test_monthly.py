@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farebox.billing.buyers import Buyer
-from farebox.billing.history import ModelEntry, Wanted, find_page, has_older
-from farebox.billing.monthly import Statement, daily, find_statement, months_of
+from farebox.billing.papers.buyers import Buyer
+from farebox.billing.papers.history import ModelEntry, Wanted, find_page, has_older
+from farebox.billing.papers.monthly import Statement, daily, find_statement, months_of
+from farebox.billing.papers.statements import entries
 from farebox.billing.periods import Calendar
-from farebox.billing.statements import entries
 from farebox.ledger.books import HoldOp, Settled
 from farebox.ledger.moves import Booked, Move, move, take_back
 from farebox.ledger.rules import TransferKind

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.billing.contacts import (
+from farebox.billing.telling.contacts import (
     Contact,
     check_email,
     check_webhook,
@@ -16,8 +16,8 @@ from farebox.billing.contacts import (
     set_contact,
     webhook_secret,
 )
-from farebox.billing.notices import SUBJECT_MAX, TEXT_MAX, Listed, Notice, list_notices, note
-from farebox.billing.outbox import (
+from farebox.billing.telling.notices import SUBJECT_MAX, TEXT_MAX, Listed, Notice, list_notices, note
+from farebox.billing.telling.outbox import (
     A_DAY_MOST,
     AT_ONCE_EACH,
     CLAIM_US,

@@ -10,17 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.billing.buyers import Buyer
-from farebox.billing.invoices import Invoice, Seller
-from farebox.billing.monthly import Day, Loss, ModelTotal, Statement, Total
-from farebox.billing.pages.amounts import MINUS, Writer, percent, written_date, written_month, written_time
-from farebox.billing.pages.html import to_html
-from farebox.billing.pages.invoice import invoice_sheet
-from farebox.billing.pages.sheet import Column, Sheet, Table
-from farebox.billing.pages.statement import statement_sheet
-from farebox.billing.pdf import SYSTEM_FONTS, FontError, Printer
+from farebox.billing.papers.buyers import Buyer
+from farebox.billing.papers.invoices import Invoice, Seller
+from farebox.billing.papers.monthly import Day, Loss, ModelTotal, Statement, Total
+from farebox.billing.papers.pages.amounts import (
+    MINUS,
+    Writer,
+    percent,
+    written_date,
+    written_month,
+    written_time,
+)
+from farebox.billing.papers.pages.html import to_html
+from farebox.billing.papers.pages.invoice import invoice_sheet
+from farebox.billing.papers.pages.sheet import Column, Sheet, Table
+from farebox.billing.papers.pages.statement import statement_sheet
+from farebox.billing.papers.pdf import SYSTEM_FONTS, FontError, Printer
+from farebox.billing.papers.tax import TaxLine
 from farebox.billing.periods import Calendar
-from farebox.billing.tax import TaxLine
 from farebox.core.money import MAX_NANO, NANO, parse_nano
 from farebox.ledger.rules import TransferKind
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.billing.margin import Shortfall, floor_of, raised, shortfalls
-from farebox.billing.pricing import charge_nano
+from farebox.billing.prices.margin import Shortfall, floor_of, raised, shortfalls
+from farebox.billing.prices.pricing import charge_nano
 from farebox.core.money import NANO
 from farebox.core.rates import TOKEN_RATES, Rates, Tier
 from farebox.core.usage import Usage

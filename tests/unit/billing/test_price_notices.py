@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from farebox.accounts.accounts import create_account
-from farebox.billing import price_notices
-from farebox.billing.notices import list_notices
-from farebox.billing.price_notices import announce_prices
+from farebox.billing.prices import announcing
+from farebox.billing.prices.announcing import announce_prices
+from farebox.billing.telling.notices import list_notices
 from farebox.core.clock import Ulids
 from farebox.core.money import NANO
 from farebox.store.database import Value
@@ -122,9 +122,9 @@ def test_what_was_used_long_ago_is_not_told(shop: PriceShop) -> None:
 
 
 def test_accounts_are_told_in_batches_and_all_of_them(shop: PriceShop) -> None:
-    users = [account(shop, f"a{number}", MODEL) for number in range(price_notices.ACCOUNTS_A_TURN + 5)]
+    users = [account(shop, f"a{number}", MODEL) for number in range(announcing.ACCOUNTS_A_TURN + 5)]
     shop.start([price(150, shop.clock.now_us() + 8 * DAY_US)])
-    assert announce_prices(shop.database, shop.clock.now_us()) == price_notices.ACCOUNTS_A_TURN
+    assert announce_prices(shop.database, shop.clock.now_us()) == announcing.ACCOUNTS_A_TURN
     assert announce(shop) == 5
     assert all(len(told(shop, user)) == 1 for user in users)
     (row,) = shop.database.rows("SELECT done FROM price_announcements")

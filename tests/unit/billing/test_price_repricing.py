@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.accounts.accounts import create_account
-from farebox.billing.pricelist import PriceList, Terms
-from farebox.billing.pricing import FEMTO, charge_at
-from farebox.billing.repricing import (
+from farebox.billing.prices.pricelist import PriceList, Terms
+from farebox.billing.prices.pricing import FEMTO, charge_at
+from farebox.billing.prices.repricing import (
     Corrected,
     Overcharge,
     Overlaps,

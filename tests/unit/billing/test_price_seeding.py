@@ -10,9 +10,9 @@ import pytest
 
 from farebox.app.prices import ware_of
 from farebox.app.seeding import Seeded, When, seed
-from farebox.billing.price_book import list_changes
-from farebox.billing.pricelist import PriceList, Terms
-from farebox.billing.tariff import Change, Tariff
+from farebox.billing.prices.book import list_changes
+from farebox.billing.prices.pricelist import PriceList, Terms
+from farebox.billing.prices.tariff import Change, Tariff
 from farebox.core.rates import Rates
 from farebox.providers.catalogue import build_catalogue
 from farebox.providers.imported import read_imported

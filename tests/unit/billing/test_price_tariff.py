@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.billing.pricelist import PriceList, Terms, Ware, Way
-from farebox.billing.tariff import Change, Held, Layer, Tariff, write_moment
+from farebox.billing.prices.pricelist import PriceList, Terms, Ware, Way
+from farebox.billing.prices.tariff import Change, Held, Layer, Tariff, write_moment
 from farebox.core.money import NANO
 from farebox.core.rates import Rates
 from tests.unit.billing.price_shop import COST, MODEL, WARES, markup, price

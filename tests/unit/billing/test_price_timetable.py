@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.billing.price_book import (
+from farebox.billing.prices.book import (
     Key,
     enter_change,
     find_price,
@@ -18,9 +18,9 @@ from farebox.billing.price_book import (
     list_changes,
     withdraw_change,
 )
-from farebox.billing.pricelist import Terms, Ware, Way, read_versions
-from farebox.billing.scheduling import Scheduled, TooSoon, Unsellable, schedule_price
-from farebox.billing.tariff import Change, Layer
+from farebox.billing.prices.pricelist import Terms, Ware, Way, read_versions
+from farebox.billing.prices.scheduling import Scheduled, TooSoon, Unsellable, schedule_price
+from farebox.billing.prices.tariff import Change, Layer
 from farebox.core.money import NANO
 from farebox.core.rates import Rates
 from farebox.store.sqlite import SqliteDatabase

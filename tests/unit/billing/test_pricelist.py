@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from farebox.billing.pricelist import PriceList, Terms, read_versions
+from farebox.billing.prices.pricelist import PriceList, Terms, read_versions
 from farebox.core.money import NANO, parse_nano
 from farebox.core.rates import Rates
 from farebox.store.migrate import load_migrations, migrate

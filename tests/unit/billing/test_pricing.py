@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from farebox.billing.pricing import (
+from farebox.billing.prices.pricing import (
     MAX_OUTPUT_TOKENS,
     MediaUnits,
     affordable_output,

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farebox.billing.pricelist import PriceList, Terms
-from farebox.billing.pricing import charge_nano
+from farebox.billing.papers.statements import entries
+from farebox.billing.prices.pricelist import PriceList, Terms
+from farebox.billing.prices.pricing import charge_nano
 from farebox.billing.receipts import Receipts, Spent
-from farebox.billing.statements import entries
 from farebox.core.rates import TOKEN_RATES, Rates, Tier
 from farebox.core.usage import TOKEN_CLASSES, Usage
 from farebox.ledger.books import HoldOp, RequestRow, Settled

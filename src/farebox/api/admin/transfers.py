@@ -22,7 +22,7 @@ from farebox.api.admin.action import (
 )
 from farebox.api.admin.shop import Shop
 from farebox.api.admin.words import read_nano, seconds
-from farebox.billing.history import ModelEntry, Wanted, find_page
+from farebox.billing.papers.history import ModelEntry, Wanted, find_page
 from farebox.core.errors import Fault, Kind
 from farebox.core.money import MAX_NANO, write_nano
 from farebox.ledger.moves import Clash, Move, Short, move

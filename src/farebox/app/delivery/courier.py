@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 
 from farebox.app.lease import Lease, drop_lease, keep_lease
-from farebox.billing.outbox import (
+from farebox.billing.telling.outbox import (
     Channel,
     Delivery,
     Directions,

@@ -14,8 +14,8 @@ from email.utils import format_datetime
 import msgspec
 
 from farebox.app.delivery.aside import aside
-from farebox.billing.notices import Notice
-from farebox.billing.outbox import Outcome, Recipient
+from farebox.billing.telling.notices import Notice
+from farebox.billing.telling.outbox import Outcome, Recipient
 from farebox.core.clock import Clock
 
 STEP_S = 15.0  # For each thing that is said to the server.

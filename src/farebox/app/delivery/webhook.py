@@ -21,8 +21,8 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from farebox.app.delivery.aside import aside
-from farebox.billing.notices import Notice
-from farebox.billing.outbox import Outcome, Recipient
+from farebox.billing.telling.notices import Notice
+from farebox.billing.telling.outbox import Outcome, Recipient
 from farebox.core.addresses import is_public
 from farebox.core.clock import Clock
 

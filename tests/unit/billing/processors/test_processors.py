@@ -10,9 +10,9 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.billing.minor_units import from_minor, payable_nano, tax_nano, to_minor
-from farebox.billing.processors import PROCESSORS, build_processor
-from farebox.billing.processors.processor import (
+from farebox.billing.payments.minor_units import from_minor, payable_nano, tax_nano, to_minor
+from farebox.billing.payments.processors import PROCESSORS, build_processor
+from farebox.billing.payments.processors.processor import (
     ForgedEventError,
     Order,
     PaymentState,

@@ -1,0 +1,1 @@
+"""Payments: money on its way into a wallet, and back."""

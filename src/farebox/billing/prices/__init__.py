@@ -1,0 +1,1 @@
+"""Prices: what models cost and sell for, from when, and what a call comes to."""
