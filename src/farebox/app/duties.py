@@ -15,6 +15,7 @@ import msgspec
 from farebox.store.database import StoreUnavailableError
 
 log = logging.getLogger("farebox")
+LAST_TURN_S = 5.0
 
 
 class Duty(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ async def _repeat(duty: Duty) -> None:
         rest = True
         try:
             if duty.in_thread:
-                await asyncio.to_thread(duty.run)
+                await _in_thread(duty)
             else:
                 begun = duty.run()
                 if inspect.isawaitable(begun):
@@ -63,3 +64,13 @@ async def _repeat(duty: Duty) -> None:
             away = True
         except Exception:  # A duty is never given up: whatever stopped it may be gone at its next turn.
             log.exception("the duty %s failed; it is tried again in %s s", duty.name, duty.every_s)
+
+
+async def _in_thread(duty: Duty) -> None:
+    """Run a turn in a thread. A thread cannot be stopped: whoever ends the duty waits for it, for a while."""
+    turn = asyncio.ensure_future(asyncio.to_thread(duty.run))
+    try:
+        await asyncio.shield(turn)
+    except asyncio.CancelledError:
+        await asyncio.wait({turn}, timeout=LAST_TURN_S)
+        raise

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from farebox.accounts.plans import BUILT_IN, Plan, PlanChange, plan_table
+from farebox.app.backup import backup_before_migration
 from farebox.app.secret import read_secrets
 from farebox.config.read import read_settings
 from farebox.config.settings import DATABASE_FILE, Known, Settings, database_file
@@ -63,6 +64,8 @@ def open_office(data: Path, settings: Settings, environment: Mapping[str, str]) 
     """Open a data folder, making it and its database where they are not there yet."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     path, store = database_file(settings.store, data), settings.store
+    if path is not None:
+        backup_before_migration(path, data)
     database = open_database(Place(store.database, path, store.durability))
     steps = load_migrations()
     new = migrate(database, steps) == len(steps)

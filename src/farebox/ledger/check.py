@@ -14,15 +14,19 @@ from farebox.store.database import Database
 
 ROWS_MAX = 100  # Named per rule; a broken book is fixed from its first rows.
 
+# `GROUP BY +account_id` keeps SQLite from going through the index of accounts, row by row in no order of the table: a
+# third of the time at a million calls.
 RULES: dict[str, str] = {
     "a wallet's balance is the sum of its transfers": """
         SELECT 'wallet:' || w.account_id, w.balance, COALESCE(t.total, 0) FROM wallets w LEFT JOIN (
-          SELECT account_id, SUM(CASE WHEN credit = 'wallet:' || account_id THEN amount ELSE -amount END) AS total
-          FROM transfers GROUP BY account_id) t ON t.account_id = w.account_id
+          SELECT +account_id AS account_id,
+            SUM(CASE WHEN credit = 'wallet:' || account_id THEN amount ELSE -amount END) AS total
+          FROM transfers GROUP BY +account_id) t ON t.account_id = w.account_id
         WHERE w.balance <> COALESCE(t.total, 0)""",
     "what a wallet has spent is the sum of its charges": """
         SELECT 'wallet:' || w.account_id, w.spent, COALESCE(t.total, 0) FROM wallets w LEFT JOIN (
-          SELECT account_id, SUM(amount) AS total FROM transfers WHERE kind = 'charge' GROUP BY account_id
+          SELECT +account_id AS account_id, SUM(amount) AS total FROM transfers WHERE kind = 'charge'
+          GROUP BY +account_id
         ) t ON t.account_id = w.account_id WHERE w.spent <> COALESCE(t.total, 0)""",
     "what a wallet has held is the sum of its holds": """
         SELECT 'wallet:' || w.account_id, w.held, COALESCE(h.total, 0) FROM wallets w LEFT JOIN (
