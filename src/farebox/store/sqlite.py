@@ -180,7 +180,9 @@ class SqliteDatabase:
 
     def close(self) -> None:
         """Close every connection; the last one out copies the log into the file."""
-        with self._turn:  # Whoever is at work in a thread finishes first: to close beneath it ends the process.
+        with (
+            self._turn
+        ):  # Whoever is at work in a thread finishes first: to close beneath it ends the process.
             for connection in (self._now, self._reader, self._patient):
                 connection.close()
 
