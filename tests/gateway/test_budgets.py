@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from farebox.accounts.budgets import Breaker, Budget, set_breaker, set_budget
-from farebox.accounts.keys import Key, get_key, rotate_key
+from farebox.accounts.budgets import Breaker, Budget, Limits, set_breaker, set_budget
+from farebox.accounts.keys import Key, digest_of, get_key, rotate_key
 from farebox.billing.budgets import resume_key
+from farebox.billing.periods import Calendar
+from farebox.gateway.budget import Guards
 from tests.gateway.shop import Caller, Shop, charge_of, open_shop
-from tests.support.answers import chat, hang, stream
+from tests.support.answers import chat, hang, late, stream
 
 # A call of 50 tokens of output at most comes to about 100,000 nano-units and its prompt.
 CALL = {"max_tokens": 50}
@@ -94,6 +98,55 @@ async def test_a_stream_that_outgrows_its_keys_budget_is_cut_and_charged(tmp_pat
         row = await shop.row()
         assert 0 < row["charge"] <= row["hold"]
         shop.assert_settled()
+
+
+async def test_two_keys_race_for_one_wallet_each_within_its_own_budget(tmp_path: Path) -> None:
+    async with open_shop(tmp_path, credit="1") as shop:
+        hold, first = await hold_of_a_call(shop), shop.key
+        second = shop.gateway.key()
+        spent = charge_of(10, 5)
+        give(shop, Budget("day", spent + 3 * hold))
+        shop.key = second
+        give(shop, Budget("day", 2 * hold + 1))
+        shop.first.script(*[late(chat("Hi.", usage=(10, 5)), 0.3) for _ in range(5)])
+        callers = []
+        for number in range(16):
+            customer = msgspec.structs.replace(shop, key=first if number % 2 else second)
+            callers.append(asyncio.create_task(customer.ask(**CALL)))
+        answers = await asyncio.gather(*callers)
+        served = [[answer.status for answer in answers[side::2]].count(200) for side in (1, 0)]
+        assert served == [3, 2]
+        rows = shop.gateway.office.database.rows(
+            "SELECT k.digest, r.charge, r.hold, r.guards FROM requests r JOIN keys k ON k.id = r.key_id"
+            " WHERE r.guards IS NOT NULL"
+        )
+        by_key: dict[bytes, list[int]] = {}
+        for digest, charge, held, guards in rows:
+            assert isinstance(digest, bytes)
+            assert str(guards).startswith("day:")
+            assert int(charge or 0) == spent <= int(held or 0)
+            by_key.setdefault(digest, []).append(int(charge or 0))
+        assert {digest: len(charges) for digest, charges in by_key.items()} == {
+            digest_of(first): 3,
+            digest_of(second): 2,
+        }
+        shop.gateway.assert_balanced()
+        assert shop.gateway.balance_nano() == 10**9 - 6 * spent
+
+
+def test_a_day_and_a_month_of_kolkata_end_at_half_past_six_in_the_evening_of_utc() -> None:
+    guards = Guards(Calendar("Asia/Kolkata"))
+    limits = Limits(tuple(Budget(period, 1) for period in ("day", "month", "total", "week")))
+    key = Key(1, "k", 1, "sk", "", 0, None, None, None, limits=limits)
+    end_us = int(datetime(2026, 10, 31, 18, 30, tzinfo=UTC).timestamp()) * 1_000_000
+    before = {guard.period: guard.starts_us for guard in guards.of(key, end_us - 1)}
+    after = {guard.period: guard.starts_us for guard in guards.of(key, end_us)}
+    assert (after["day"], after["month"], after["total"]) == (end_us, end_us, 0)
+    assert before["day"] == end_us - 86_400_000_000
+    assert before["month"] == int(datetime(2026, 9, 30, 18, 30, tzinfo=UTC).timestamp()) * 1_000_000
+    assert before["week"] == after["week"]  # The first of November 2026 is a Sunday.
+    assert guards.end_us("month", end_us - 1) == end_us
+    assert guards.end_us("total", end_us) is None
 
 
 async def test_a_breaker_stops_a_key_until_somebody_lets_it_go_on(tmp_path: Path) -> None:
