@@ -1,4 +1,4 @@
-"""Ten thousand calls race for the last money of two hundred wallets, on one worker and on two."""
+"""Ten thousand calls race for the last money of two hundred and forty wallets, on one worker and on two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.races import race, told
 
 pytestmark = [pytest.mark.process, pytest.mark.soak]
 
-WALLETS = 200
+WALLETS = 240
 
 
 @pytest.mark.parametrize("workers", [1, 2])
