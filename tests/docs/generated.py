@@ -24,7 +24,7 @@ from farebox.api.observe import LOG_BYTES_MAX, Observer
 from farebox.api.wallet_history import AT_ONCE
 from farebox.app import bookkeeping, paperwork, paying, price_desk, worker
 from farebox.billing import wallet
-from farebox.cli.main import app
+from farebox.cli.main import build_app
 from farebox.config.settings import Server as ServerSettings
 from farebox.dialects import DIALECTS, schema_table
 from farebox.dialects.effort import BUDGETS
@@ -59,7 +59,7 @@ def table(head: str, rows: Iterable[Iterable[object]]) -> str:
 
 def cli() -> str:
     """Every verb with its own help, as `--help` tells it."""
-    whole = app.generate_docs(heading_level=1)
+    whole = build_app().generate_docs(heading_level=1)
     verbs = whole[whole.index("\n## farebox up") + 1 :]
     lines = []
     # cyclopts puts the module that runs into the usage of a verb where Python was started with -m.

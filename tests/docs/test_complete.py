@@ -21,7 +21,7 @@ from farebox.api.wallet_history import WalletHistory
 from farebox.api.webhooks import Webhooks
 from farebox.app.surfaces import paying_surfaces, surfaces, wallet_surfaces
 from farebox.billing.receipts import Receipts
-from farebox.cli.main import app
+from farebox.cli.main import build_app
 from farebox.config.environment import section_keys, variable_for
 from farebox.config.settings import Plan, Provider, Server, Store, Wallet
 from farebox.core.errors import Kind
@@ -152,6 +152,7 @@ def test_every_header_that_is_written_is_told() -> None:
 
 def test_every_verb_of_the_command_line_has_its_heading() -> None:
     found = headings(page("docs/cli.md"))
+    app = build_app()
     verbs = [verb for group in app if (verb := _verb(group)) is not None]
     assert len(verbs) > 5
     for verb in verbs:
