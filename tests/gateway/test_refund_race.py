@@ -1,4 +1,4 @@
-"""A refund while a call runs: it takes what is free and never what the call holds, and the receipts explain all of it."""
+"""A refund while a call runs takes what is free and never what the call holds; the receipts explain all of it."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter, validators
 from farebox.accounts.accounts import get_account, read_accounts
 from farebox.api.topups import topup_words
 from farebox.app.paying import build_topups
+from farebox.billing.payments.auto_settings import AutoTopup, set_auto_topup, stop_auto_topup
 from farebox.billing.payments.rows import PAGE_MOST, Topup, list_topups
 from farebox.billing.payments.topups import refunds_in
 from farebox.cli.options import DEFAULT_DATA, Config, Data, opened, read_amount
@@ -21,8 +22,11 @@ from farebox.core.errors import Fault
 from farebox.core.money import write_nano
 
 Id = Annotated[str, Parameter(help="The top-up's id.")]
+Owner = Annotated[str, Parameter(help="The account whose wallet it is.")]
 
-app = App(name="topups", help="List, check and refund payments into wallets.")
+app = App(
+    name="topups", help="List, check and refund payments into wallets; have wallets filled by themselves."
+)
 
 
 @app.command(name="list")
@@ -96,6 +100,41 @@ def check(topup: Id, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> 
         print(
             f"refund {one.id} is {one.status}: {write_nano(one.credit)} {found.currency}, {one.reason or ''}"
         )
+
+
+@app.command
+def auto(
+    account: Owner,
+    /,
+    *,
+    below: Annotated[str, Parameter(help="Buy when the wallet has less than this free.")],
+    amount: Annotated[str, Parameter(help="How much to buy at a time.")],
+    monthly: Annotated[str, Parameter(help="How much to buy at most in a calendar month.")],
+    method: Annotated[str, Parameter(help="The saved method that is charged, as the processor names it.")],
+    processor: Annotated[str, Parameter(help="Whose method it is.")] = "stripe",
+    data: Data = DEFAULT_DATA,
+    config: Config = None,
+) -> None:
+    """Buy credit for an account whenever its wallet runs low, by a saved payment method."""
+    threshold, bought, cap = (read_amount(text) for text in (below, amount, monthly))
+    with opened(data, config) as office, office.database.transaction() as work:
+        owner = get_account(work, account)
+        wanted = AutoTopup(owner.id, processor, method, threshold, bought, cap, active=True)
+        set_auto_topup(work, wanted, office.clock.now_us())
+        currency = office.settings.wallet.currency
+    print(
+        f"{account} gets {write_nano(bought)} {currency} whenever it has less than {write_nano(threshold)} free."
+    )
+
+
+@app.command
+def stop_auto(account: Owner, /, *, data: Data = DEFAULT_DATA, config: Config = None) -> None:
+    """Buy nothing more for an account by itself; a top-up under way goes on."""
+    with opened(data, config) as office, office.database.transaction() as work:
+        owner = get_account(work, account)
+        if not stop_auto_topup(work, owner.id, office.clock.now_us()):
+            raise ValueError(f"{account} has no automatic top-ups")
+    print(f"{account} gets no more top-ups by itself.")
 
 
 @contextmanager
