@@ -235,7 +235,7 @@ class Worker:
         duties = [
             Duty("follow changes", FOLLOW_S, self.house.directory.refresh),
             Duty("sweep dead owners", SWEEP_S, self._sweep, in_thread=True),
-            Duty("stop tripped keys", FOLLOW_S, self._pause_tripped, in_thread=True),
+            Duty("stop tripped keys", FOLLOW_S, self._pause_tripped),
             Duty("forget old hours", FORGET_HOURS_S, self._forget_hours, in_thread=True),
             Duty("note key use", NOTE_USE_S, self._note_use, in_thread=True),
             bookkeeping_duty(office, self._lock.owner),
@@ -262,11 +262,14 @@ class Worker:
         if voided:
             log.warning("voided %d holds of a worker that died", voided)
 
-    def _pause_tripped(self) -> None:
+    async def _pause_tripped(self) -> None:
         tripped, self.house.wallets.tripped = self.house.wallets.tripped, set()
         if tripped:
-            with self.office.database.transaction() as work:
-                pause_tripped(work, tripped, self.office.clock.now_us())
+            await asyncio.to_thread(self._pause, tripped)
+
+    def _pause(self, key_ids: set[int]) -> None:
+        with self.office.database.transaction() as work:
+            pause_tripped(work, key_ids, self.office.clock.now_us())
 
     def _forget_hours(self) -> None:
         with self.office.database.transaction() as work:

@@ -1,9 +1,9 @@
 """SQLite behind the database port: one file, WAL, one writer at a time, readers never in its way.
 
-Three connections at most: `_now` writes on the event loop's thread and never waits; `_patient` waits its turn in a
-helper thread; `_reader` reads. Checkpoints never run inside a commit (`wal_autocheckpoint=0`): a duty does them, so
-that no caller waits for a copy of the log. (Measured by the prototype: commit on the loop 86 µs a request in all,
-through a writer thread 118.)
+Three connections: `_now` writes on the event loop's thread and never waits; `_patient` waits its turn in a helper
+thread; `_reader` reads. A few more are kept for threads that read. Checkpoints never run inside a commit
+(`wal_autocheckpoint=0`): a duty does them, so that no caller waits for a copy of the log. (Measured by the prototype:
+commit on the loop 86 µs a request in all, through a writer thread 118.)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from farebox.store.database import Record, StoreBusyError, StoreUnavailableError
 
 BUSY_WAIT_MS = 5_000  # How long a patient writer waits for another process before it reports the store gone.
 POLL_MS = 10
+SPARE_MOST = 2
 # A commit writes every page it touches: with half of SQLite's usual page it writes half as much, and a commit for one
 # call costs 12 % less; a page of 1,024 costs more again, for rows no longer fit.
 PAGE_BYTES = 2048
@@ -85,6 +86,9 @@ class SqliteDatabase:
         self._home = threading.get_ident()
         self._reader = self._connect(BUSY_WAIT_MS)
         self._reader.execute("PRAGMA query_only=ON")
+        self._spare: list[
+            sqlite3.Connection
+        ] = []  # Readers for other threads: opening one costs more than most reads.
 
     def _connect(self, busy_ms: int) -> sqlite3.Connection:
         try:
@@ -145,13 +149,25 @@ class SqliteDatabase:
             with _Begun(self._reader, "BEGIN") as view:
                 yield view
             return
-        connection = self._connect(BUSY_WAIT_MS)
-        connection.execute("PRAGMA query_only=ON")
+        connection = self._spare_reader()
         try:
             with _Begun(connection, "BEGIN") as view:
                 yield view
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        if len(self._spare) < SPARE_MOST:
+            self._spare.append(connection)
+        else:
+            connection.close()
+
+    def _spare_reader(self) -> sqlite3.Connection:
+        try:
+            return self._spare.pop()
+        except IndexError:  # Threads may take the last one from each other.
+            connection = self._connect(BUSY_WAIT_MS)
+            connection.execute("PRAGMA query_only=ON")
+            return connection
 
     def rows(self, sql: str, *values: Value) -> Iterator[Record]:
         """Rows one by one, on a connection of their own, so that a long export holds nothing up."""
@@ -183,7 +199,7 @@ class SqliteDatabase:
         with (
             self._turn
         ):  # Whoever is at work in a thread finishes first: to close beneath it ends the process.
-            for connection in (self._now, self._reader, self._patient):
+            for connection in (self._now, self._reader, self._patient, *self._spare):
                 connection.close()
 
 
