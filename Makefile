@@ -39,10 +39,15 @@ $(BIN)/python:
 	then (cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) && touch $@; \
 	else echo "There is no node (with npm) here: the tests of Node's clients will be skipped."; fi
 
+# Without Go, or a way to its modules, the tests against Stripe's own mock are skipped, and say so.
+.venv/stripe-mock.stamp: | .venv/dev.stamp
+	@if command -v go >/dev/null && GOBIN=$(CURDIR)/$(BIN) timeout 300 go install github.com/stripe/stripe-mock@v0.203.0; \
+	then touch $@; else echo "There is no stripe-mock here: the tests against it will be skipped."; fi
+
 serve: .venv/serve.stamp ## install into .venv and run the gateway (ARGS="--port 4000")
 	@exec $(BIN)/farebox up $(ARGS)
 
-test: .venv/dev.stamp $(SDKS) ## run every test but the long ones
+test: .venv/dev.stamp $(SDKS) .venv/stripe-mock.stamp ## run every test but the long ones
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak" $(ARGS)
 
 test-recordings: .venv/dev.stamp ## run the tests over recorded provider traffic alone (FAREBOX_RECORDINGS=DIR)
